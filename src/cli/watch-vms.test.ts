@@ -17,6 +17,21 @@ async function image(name: string, phase: "Ready" | "Failed"): Promise<void> {
   const conditions = [{ ...Ready, lastTransitionTime: new Date().toISOString(), observedGeneration: 1 }];
   await plane.client.updateStatus(Image, { ...made, status: { phase, conditions } });
 }
+/** One that has come to rest. */
+async function resting(
+  name: string,
+  phase: "Suspended" | "Paused" | "Stopped" | "Failed",
+  spec = {},
+): Promise<void> {
+  const { client } = plane;
+  const metadata = { name, namespace: NS };
+  const vm = await client.create(VirtualMachine, {
+    metadata,
+    spec: { image: "good", memory: "64Mi", ...spec },
+  });
+  const { generation: observedGeneration = 0 } = vm.metadata;
+  await client.updateStatus(VirtualMachine, { ...vm, status: { phase, observedGeneration } });
+}
 async function machine(name: string, image: string, runs: boolean): Promise<void> {
   const { client } = plane;
   const metadata = { name, namespace: NS };
@@ -57,4 +72,28 @@ it("when the time is over, what runs is told as well as what does not", async ()
 it("all run: nothing is missing", async () => {
   await machine("web", "good", true);
   expect(await wait(60_000)).toEqual({ running: ["web"], missing: [] });
+});
+
+it("machines that rest as somebody wants are neither waited for nor missing; one that broke down is missing at once", async () => {
+  await image("good", "Ready");
+  await resting("suspended", "Suspended", { suspended: true });
+  await resting("paused", "Paused", { paused: true });
+  await resting("down", "Stopped");
+  expect(await wait(60_000)).toEqual({ running: [], missing: [] });
+  await resting("stuck", "Paused");
+  await resting("broken", "Failed");
+  expect(await wait(60_000)).toEqual({ running: [], missing: ["vm/broken: Failed", "vm/stuck: Paused"] });
+});
+
+it("one that is to be another than it was seen is waited for", async () => {
+  await image("good", "Ready");
+  await resting("again", "Stopped");
+  await plane.client.patch(VirtualMachine, { name: "again", namespace: NS }, { spec: { cpus: 2 } });
+  expect((await wait(0)).missing).toEqual(["vm/again: Stopped (after 0 s)"]);
+});
+
+it("a version of an image that failed is not waited for either", async () => {
+  await image("bad", "Failed");
+  await machine("web", "bad:stable", false);
+  expect((await wait(60_000)).missing).toContain("vm/web: Pending");
 });

@@ -4,6 +4,7 @@ import type { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { describeImage } from "../images/trust/standing.ts";
+import { imageOf } from "../images/versions/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 
 /** One line about a machine's state, for people. */
@@ -21,6 +22,18 @@ export function isReady({ status }: Host, since = 0): boolean {
   return getCondition(status?.conditions, "Ready")?.status === "True" && synced >= since;
 }
 
+/** Whether it does not run because somebody wants that: its user, or its guest, which shut itself down. */
+export function restsAsWanted({ spec, status }: VirtualMachine): boolean {
+  const phase = status?.phase ?? "Pending";
+  return phase === "Suspended" || phase === "Stopped" || (phase === "Paused" && spec.paused === true);
+}
+
+/** Whether nothing more comes of it by itself, as far as is known of the spec that it has now. */
+function isSettled({ metadata, status }: VirtualMachine): boolean {
+  if (status?.observedGeneration !== metadata.generation || status?.nextStartTime !== undefined) return false;
+  return ["Suspended", "Paused", "Stopped", "Failed"].includes(status?.phase ?? "Pending");
+}
+
 const shouldRun = (vm: VirtualMachine) => vm.spec.running && !vm.metadata.deletionTimestamp;
 
 export interface Outcome {
@@ -30,8 +43,8 @@ export interface Outcome {
 }
 
 /**
- * Waits until every machine that should run is Running, but for those whose image has failed, or until the time is over; calls
- * `print` with each change.
+ * Waits until every machine that should run is Running, but for those whose image has failed and those that have come to rest otherwise, or until
+ * the time is over; calls `print` with each change.
  */
 export async function waitForMachines(
   client: Client,
@@ -64,9 +77,11 @@ export async function waitForMachines(
     const wanted = vms.items.filter(shouldRun);
     const failed = images.items.filter((image) => image.status?.phase === "Failed");
     const hopeless = new Set(failed.map(({ metadata }) => metadata.name));
-    const missing = wanted.filter((vm) => !isRunning(vm));
+    const missing = wanted.filter((vm) => !isRunning(vm) && !(isSettled(vm) && restsAsWanted(vm)));
     // One that has run before has its disk, whatever has become of the image.
-    const canCome = missing.filter(({ spec, status }) => status?.lastEnd || !hopeless.has(spec.image));
+    const canCome = missing.filter(
+      (vm) => !isSettled(vm) && (vm.status?.lastEnd || !hopeless.has(imageOf(vm.spec.image))),
+    );
     const late = Date.now() > deadline;
     if (canCome.length === 0 || late)
       return {

@@ -13,7 +13,9 @@ export default async function sweep(): Promise<void> {
     // An installation knows its namespaces best.
     const isInstallation = folder.includes("vireo-stack-");
     const steps = [
-      ...(isInstallation ? [() => run(VIREO, ["--state", folder, "down", "--keep"], { timeoutMs: 120_000 })] : []),
+      ...(isInstallation
+        ? [() => run(VIREO, ["--state", folder, "down", "--keep"], { timeoutMs: 120_000 })]
+        : []),
       () => removeNetworking(folder),
       () => removeAbandoned(folder),
       () => rm(`${folder}-home`, { recursive: true, force: true }),

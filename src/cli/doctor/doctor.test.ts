@@ -7,6 +7,7 @@ import { AuditLog } from "../../api/audit.ts";
 import { Pki } from "../../api/pki.ts";
 import { startApiStack } from "../../api/testing/stack.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../../compute/kinds.ts";
 import { statePaths } from "../paths.ts";
 import { checkControlPlanes, checkStore } from "./control-planes.ts";
 import { checkHosts, checkMachines, checkStored } from "./estate.ts";
@@ -107,7 +108,38 @@ it("tells what the API has, and what is wrong with it", async () => {
   const power = { state: "Off", since: "2026-11-24T00:00:00Z" } as const;
   await client.updateStatus(Host, { ...host, status: { ...host.status, power } });
   expect(await checkHosts(client, "1")).toEqual([{ level: "ok", what: "a is off, as asked (spec.power)" }]);
+  // Nobody asked for it but a PowerPolicy.
+  const since = "2026-11-24T00:00:00Z";
+  const automatic = { power: "Off", since, policy: "frugal", reason: "it is empty" } as const;
+  const freed = await client.patch(Host, { name: "a" }, { spec: { power: null, unschedulable: null } });
+  const off = { ...power, automatic, fulfilled: { since, finishedTime: since } };
+  const saved = await client.updateStatus(Host, { ...freed, status: { ...freed.status, power: off } });
+  expect(await checkHosts(client, "1")).toEqual([
+    { level: "ok", what: "a rests: it is switched off (PowerPolicy frugal)" },
+  ]);
+  await client.updateStatus(Host, { ...saved, status: { ...saved.status, power } });
+  expect(await checkHosts(client, "1")).toMatchObject([{ level: "problem" }]);
   expect(await checkMachines(client)).toEqual([{ level: "ok", what: "0 machines, 0 running" }]);
+  const longAgo = { status: "False", lastTransitionTime: since, observedGeneration: 1, message: "" } as const;
+  for (const [phase, reason, spec] of [
+    ["Suspended", "Suspended", { suspended: true }],
+    ["Paused", "Paused", { paused: true }],
+    ["Paused", "StorageFull", {}],
+  ] as const) {
+    const metadata = { name: reason.toLowerCase(), namespace: "default" };
+    const vm = await client.create(VirtualMachine, {
+      metadata,
+      spec: { image: "x", memory: "64Mi", ...spec },
+    });
+    const conditions = [{ type: "Ready", reason, ...longAgo }];
+    await client.updateStatus(VirtualMachine, { ...vm, status: { phase, conditions } });
+  }
+  expect((await checkMachines(client)).map(({ level, what }) => `${level} ${what.split(" ")[0]}`)).toEqual([
+    "ok 3",
+    "ok default/paused",
+    "problem default/storagefull",
+    "ok default/suspended",
+  ]);
   expect(await checkStored(client)).toMatchObject([{ level: "ok" }]);
   // Nobody is elected in this test's server.
   const planes = await checkControlPlanes([stack.server.url], () => stack.admin());

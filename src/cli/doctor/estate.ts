@@ -5,8 +5,10 @@ import { VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, Migration } from "../../compute/migrations/kinds.ts";
 import { Image } from "../../images/kinds.ts";
 import { KINDS } from "../../kinds.ts";
+import { heldForPower, WAKE_TEST_FAILED } from "../../power/kinds.ts";
 import { INVALID } from "../../resource/invalid.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
+import { restsAsWanted } from "../watch-vms.ts";
 import { counted, duration, type Finding, ok, problem, warning } from "./finding.ts";
 
 /** `agents`: hosts whose agents were started on this machine. */
@@ -30,6 +32,8 @@ export async function checkHosts(
     const isToBeOff = spec.power === "Off" || spec.power === "ForceOff";
     if (isToBeOff && status?.power?.state === "Off") return ok(`${name} is off, as asked (spec.power)`);
     const ready = getCondition(status?.conditions, "Ready");
+    const rests = ready?.status !== "True" && restOf(spec, status);
+    if (rests) return ok(`${name} rests: ${rests}`);
     if (ready?.status !== "True")
       return problem(
         `${name} is not ready (${ready?.status ?? "Unknown"}): ${ready?.message ?? "it was never heard of"}`,
@@ -46,6 +50,15 @@ export async function checkHosts(
   return [...missing, ...found];
 }
 
+/** Why a host is silent, where Vireo itself switched it off: for a PowerPolicy or a wake test that has not failed. */
+function restOf(spec: Host["spec"], status: Host["status"]): string | undefined {
+  if (spec.power !== undefined || getCondition(status?.conditions, WAKE_TEST_FAILED)?.status === "True")
+    return undefined;
+  const { task, state, automatic } = status?.power ?? {};
+  const isWanted = task !== undefined || (state === "Off" && automatic !== undefined);
+  return isWanted ? heldForPower({ spec, status }) : undefined;
+}
+
 /** A machine may be on its way for this long before it is told of. */
 const PATIENCE_MS = 120_000;
 
@@ -57,7 +70,7 @@ export async function checkMachines(client: Client): Promise<Finding[]> {
     const since = Date.parse(ready?.lastTransitionTime ?? vm.metadata.creationTimestamp ?? "");
     const age = Date.now() - since;
     const what = `${keyOf(vm)} is ${vm.status?.phase ?? "Pending"} for ${duration(age)}: ${ready?.message ?? "nobody has looked after it yet"}`;
-    if (age < PATIENCE_MS) return [ok(what)];
+    if (age < PATIENCE_MS || restsAsWanted(vm)) return [ok(what)];
     return [
       problem(what, `vireo explain vm/${vm.metadata.name} -n ${vm.metadata.namespace}, and its events`),
     ];

@@ -31,7 +31,7 @@ const pem = (label: string, der: ArrayBuffer) =>
     .replace(/(.{64})/g, "$1\n")
     .trimEnd()}\n-----END ${label}-----\n`;
 
-const BRING = "bring the control plane's pki/enrolment.json";
+const BRING = "make one with `vireo enrol FILE` on the control plane's machine, and bring it here";
 
 /** The file that `vireo up` or an administrator brings to the host. @throws Error */
 function readEnrolment(path: string): { ca: string; token: string } {
@@ -92,7 +92,7 @@ export async function enrol(options: EnrolOptions): Promise<HostCredentials> {
     }
     throw new Error(
       `the certificate in ${tlsDirectory} ran out ${validToDate.toISOString()} and was not renewed by ${enrolmentFile}; ` +
-        `bring a new enrolment file: ${error instanceof Error ? error.message : error}`,
+        `${BRING}: ${error instanceof Error ? error.message : error}`,
       { cause: error },
     );
   }

@@ -50,6 +50,9 @@ export function ensureAdminKubeconfig(pki: Pki, path: string, server: string): v
   writeSecret(path, kubeconfig(server, pki.ca, token));
 }
 
+/** A host that was brought the enrolment file has this long to come in. */
+export const ENROLMENT_TTL_MS = 24 * 3600_000;
+
 /** What a host needs to enrol, as a file to carry there: where, whom to trust, and a bootstrap token. */
 export function writeEnrolment(
   pki: Pki,

@@ -102,7 +102,7 @@ describe("certificates that run out soon", () => {
       await expired.signHost("h1", csr, [enrolment.address]),
     );
     rmSync(enrolment.enrolmentFile);
-    await expect(enrol(enrolment)).rejects.toThrow(/ran out .* bring a new enrolment file/);
+    await expect(enrol(enrolment)).rejects.toThrow(/ran out .* make one with `vireo enrol FILE`/);
   });
 
   it("of a host that has a new address: it is in the next one", async () => {

@@ -106,7 +106,7 @@ export class Tokens {
     if (!entry || entry.user)
       throw new ApiError(
         "Unauthorized",
-        "token: unknown or expired bootstrap token; make a new one on the control plane",
+        "token: unknown or expired bootstrap token; `vireo enrol FILE` on the control plane's machine makes a new one",
       );
     return entry.host === undefined ? {} : { host: entry.host };
   }

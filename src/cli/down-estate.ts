@@ -156,7 +156,7 @@ function isOfAnother(lease: Resource, bootId: string, now: Date): boolean {
   return now.getTime() - renewed(lease) < (typeof seconds === "number" ? seconds : 0) * 1000;
 }
 
-/** What would be destroyed, a line each; nothing when there is neither machine nor image. */
+/** What would be destroyed, a line each. */
 export function victimsOf({ VirtualMachine: machines, Image: images }: Estate): string[] {
   return [...machines.map(label), ...images.map(({ metadata }) => `image/${metadata.name}`)];
 }

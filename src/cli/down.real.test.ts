@@ -49,10 +49,10 @@ it("destroys machines and images only with --yes, and lists them before", async 
   expect(existsSync(paths.state)).toBe(false);
 });
 
-it("asks for no --yes where there is nothing to lose", async () => {
+it("asks also where there is no machine yet: keys, policies and roles may be there", async () => {
   const { paths, run } = await installation({});
-  await run({ keep: false, yes: false });
-  expect(existsSync(paths.state)).toBe(false);
+  await expect(run({ keep: false, yes: false })).rejects.toThrow(/snapshots: none yet\n/);
+  expect(existsSync(paths.store)).toBe(true);
 });
 
 it("refuses while a machine is protected", async () => {

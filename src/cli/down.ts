@@ -89,11 +89,11 @@ async function estateToDestroy(paths: StatePaths, hosts: readonly string[], yes:
   const refused = whyNot(estate, { hosts, bootId: bootId(), now: new Date() });
   if (refused !== undefined) throw new UserError(`nothing was touched: ${refused}`);
   const victims = victimsOf(estate);
-  if (victims.length === 0 || yes) return estate;
+  if (yes) return estate;
   const lines = (all: readonly string[]) => all.map((line) => `\n  ${line}`).join("");
   const stays = staysOf(estate, paths.state);
   throw new UserError(
-    `this would destroy the installation in ${paths.state}, its machines with their disks and snapshots:${lines(victims)}\n` +
+    `this would destroy the installation in ${paths.state} with its keys, its machines with their disks and snapshots:${victims.length > 0 ? lines(victims) : " none yet"}\n` +
       (stays.length > 0 ? `and leave${lines(stays)}\n` : "") +
       "nothing was touched; say --yes when that is meant, or --keep to stop all and keep it for the next `vireo up`",
   );

@@ -46,6 +46,10 @@ const upCommand = program
     "port of the API server (default: 6443); further control planes take the ones after it",
     wholeNumber(),
   )
+  .option(
+    "--address <ip>",
+    "address of this machine by which hosts on other machines reach it; without it none do (127.0.0.1)",
+  )
   .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
   .option(
     "--control-planes <n>",
@@ -60,6 +64,7 @@ const upCommand = program
         hosts?: number;
         file: string[];
         port?: number;
+        address?: string;
         store?: string;
         controlPlanes?: number;
         timeout: number;
@@ -67,12 +72,13 @@ const upCommand = program
       },
     ) => {
       const { up } = await import("./up.ts");
-      const { hosts, file: files, port, store, controlPlanes, timeout, detach, ...oidc } = options;
+      const { hosts, file: files, port, address, store, controlPlanes, timeout, detach, ...oidc } = options;
       await up(
         paths(),
         {
           ...(hosts === undefined ? {} : { hosts }),
           ...(port === undefined ? {} : { port }),
+          ...(address === undefined ? {} : { address }),
           ...(store === undefined ? {} : { store }),
           ...(controlPlanes === undefined ? {} : { controlPlanes }),
           ...(Object.keys(oidc).length === 0 ? {} : { oidc }),
@@ -180,6 +186,17 @@ token
   });
 
 program
+  .command("enrol")
+  .description(
+    "write a file by which a host on another machine may come in (vireo agent); it is good for a day",
+  )
+  .argument("<file>", "where to; must not exist. It holds a secret: carry it to the host, then remove it")
+  .action(async (file: string) => {
+    const { enrolHosts } = await import("./enrol.ts");
+    await enrolHosts(paths(), file, print);
+  });
+
+program
   .command("kubeconfig")
   .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")
   .action(() => {
@@ -204,11 +221,14 @@ withOidc(serverCommand);
 
 program
   .command("agent")
-  .description("run the agent of this host (up starts it)")
+  .description("run the agent of this host: up starts that of its own machine")
   .requiredOption("--join <url>", "an API server; may be given several times", collect, [])
   .requiredOption("--name <name>", "name of the host")
   .requiredOption("--address <ip>", "where other hosts reach this one")
-  .requiredOption("--enrolment <file>", "token and CA fingerprint, as the control plane wrote them")
+  .requiredOption(
+    "--enrolment <file>",
+    "made by vireo enrol on the control plane's machine; needed until the host is in",
+  )
   .option("--profile <file>", "declared hardware of a development host")
   .addOption(
     new Option(

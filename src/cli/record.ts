@@ -10,6 +10,8 @@ export interface Settings {
   /** Development hosts; this machine is the host without them. */
   hosts?: number;
   port?: number;
+  /** Where hosts of other machines reach this one; none do without it. */
+  address?: string;
   /** etcd://…; SQLite in the state folder without it. */
   store?: string;
   controlPlanes?: number;
@@ -20,6 +22,8 @@ export interface Settings {
 export interface UpRecord {
   port: number;
   network?: DevelopmentNetwork;
+  /** Of this machine, where the control planes listen; without network. Absent in records of earlier versions: 127.0.0.1. */
+  address?: string;
   /** The first one keeps kubeconfig and enrolment file. */
   controlPlanes: Daemon[];
   agents: Daemon[];
@@ -45,8 +49,11 @@ export function writeRecord(paths: StatePaths, record: UpRecord): void {
   writeFileSync(paths.record, JSON.stringify(record, undefined, 2), { mode: 0o600 });
 }
 
+/** What no other machine reaches. */
+export const LOOPBACK = "127.0.0.1";
+
 /** Where the control planes listen. */
-export function urlsOf({ network, port, controlPlanes }: UpRecord): string[] {
-  const address = network ? gatewayOf(network) : "127.0.0.1";
-  return controlPlanes.map((_, i) => `https://${address}:${port + i}`);
+export function urlsOf({ network, port, controlPlanes, address = LOOPBACK }: UpRecord): string[] {
+  const at = network ? gatewayOf(network) : address;
+  return controlPlanes.map((_, i) => `https://${at}:${port + i}`);
 }

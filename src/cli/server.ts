@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { AuditLog } from "../api/audit.ts";
-import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
+import { ENROLMENT_TTL_MS, ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
 import { LocalClient } from "../api/local.ts";
 import { Operations } from "../api/operations.ts";
 import { Pki } from "../api/pki.ts";
@@ -61,9 +61,6 @@ import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { version } from "./version.ts";
 import { WEB_UI } from "./web-ui.ts";
-
-/** A host that was brought the enrolment file has this long to come in. */
-const ENROLMENT_TTL_MS = 24 * 3600_000;
 
 /** Of this machine. */
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();

@@ -7,8 +7,7 @@
  * Ctrl-C ends only the watching; everything runs on until `vireo down`. Each step makes only what is missing, so an `up`
  * that was interrupted is finished by the next one.
  */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { availableParallelism, hostname, totalmem } from "node:os";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "../client/client.ts";
 import type { HttpClient } from "../client/http.ts";
@@ -22,18 +21,11 @@ import { isApiError } from "../resource/errors.ts";
 import { parseSubnet, reservedOf, vniOf } from "../resource/subnet.ts";
 import { applyDocument } from "./apply.ts";
 import { connect } from "./connect.ts";
-import { type Daemon, ensureRunning, isAlive, tailOf } from "./daemons.ts";
-import {
-  ensureAccess,
-  ensureDevelopmentNetwork,
-  gatewayOf,
-  machinesSubnetOf,
-  planDevelopmentNetwork,
-} from "./devnet.ts";
+import { ensureRunning, isAlive, tailOf } from "./daemons.ts";
+import { ensureAccess, ensureDevelopmentNetwork, machinesSubnetOf } from "./devnet.ts";
+import { localOf, planInstallation, refuseOther } from "./installation.ts";
 import { kindIn, readDocuments } from "./manifest.ts";
-import { oidcArguments, oidcOptions } from "./oidc.ts";
-import { installationId, type StatePaths } from "./paths.ts";
-import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
+import type { StatePaths } from "./paths.ts";
 import {
   readRecord,
   readSettings,
@@ -55,7 +47,6 @@ export interface UpOptions extends Settings {
   detach: boolean;
 }
 
-const PORT = 6443;
 /** Applied once all hosts are there: else the first host that is ready gets all machines. What is built for them is begun before. */
 const OF_MACHINES = ["VirtualMachine", "Snapshot", "Rollback", "Migration"];
 
@@ -84,7 +75,8 @@ async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<
     const url = urlsOf(record)[i] ?? "";
     await until(
       `the start of the ${started.name}`,
-      30_000,
+      // One that runs is only slow: the machine is busy.
+      120_000,
       async () => {
         if (!isAlive(started))
           throw new UserError(`the ${started.name} ended; the end of ${started.log}:\n${tailOf(started)}`);
@@ -100,69 +92,6 @@ async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<
   }
   return connect(paths.kubeconfig, urlsOf(record));
 }
-
-/** A new record: names, ports and processes are fixed here, so that a replay uses the same. */
-async function planInstallation(paths: StatePaths, settings: Settings): Promise<UpRecord> {
-  const { port: first = PORT, controlPlanes = 1 } = settings;
-  const hosts: DevelopmentHost[] = settings.hosts
-    ? developmentHosts(settings.hosts, { cpus: availableParallelism(), memoryBytes: totalmem() })
-    : [];
-  const network = hosts.length
-    ? await planDevelopmentNetwork(
-        installationId(paths),
-        hosts.map((host) => host.name),
-      )
-    : undefined;
-  const address = network ? gatewayOf(network) : "127.0.0.1";
-  const ports = Array.from({ length: controlPlanes }, (_, i) => first + i);
-  const log = (name: string) => join(paths.logs, `${name}.log`);
-  const agent = (name: string, more: string[], namespace?: string): Daemon => ({
-    name: `agent ${name}`,
-    args: [
-      "agent",
-      ...ports.flatMap((port) => ["--join", `https://${address}:${port}`]),
-      "--name",
-      name,
-      "--state",
-      paths.host(name),
-      "--enrolment",
-      join(paths.pki, "enrolment.json"),
-      ...more,
-    ],
-    log: log(`agent-${name}`),
-    ...(namespace ? { namespace, mount: { from: localOf(paths, name), at: paths.local } } : {}),
-  });
-  const profileOf = (name: string) => join(paths.state, `profile-${name}.json`);
-  for (const host of hosts) writeFileSync(profileOf(host.name), JSON.stringify(host.profile, undefined, 2));
-  return {
-    port: first,
-    ...(network ? { network } : {}),
-    controlPlanes: ports.map((port, i) => {
-      const name = i === 0 ? "control-plane" : `control-plane-${i + 1}`;
-      const store = settings.store ? ["--store", settings.store] : [];
-      const follow = i === 0 ? [] : ["--follow"];
-      const oidc = oidcArguments(settings.oidc ?? {});
-      const listen = `${address}:${port}`;
-      return {
-        name,
-        args: ["server", "--state", paths.state, "--listen", listen, ...store, ...follow, ...oidc],
-        log: log(name),
-      };
-    }),
-    agents: network
-      ? network.hosts.map((host) =>
-          agent(
-            host.name,
-            ["--address", host.address, "--profile", profileOf(host.name), "--vxlan-peer", address],
-            host.namespace,
-          ),
-        )
-      : [agent(hostname().split(".")[0]?.toLowerCase() || "localhost", ["--address", address])],
-  };
-}
-
-/** What a development host sees in the place of the folder `local`. */
-const localOf = (paths: StatePaths, host: string) => join(paths.host(host), "local");
 
 async function ensureDefaults(client: Client, paths: StatePaths, record: UpRecord): Promise<void> {
   const ignoreExisting = (error: unknown) => {
@@ -219,10 +148,6 @@ export async function up(
   const { files, timeoutMs, detach, ...given } = options;
   const before = readSettings(paths);
   const settings: Settings = { ...before, ...given };
-  if ((settings.controlPlanes ?? 1) > 1 && !settings.store)
-    throw new UserError(
-      "--control-planes: several control planes share a store: give it with --store etcd://HOST:PORT (SQLite is for one)",
-    );
   const begin = performance.now();
   const seconds = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   const step = (line: string) => print(`[${seconds().padStart(7)}] ${line}`);
@@ -234,26 +159,7 @@ export async function up(
   mkdirSync(join(paths.pool, "images"), { recursive: true, mode: 0o755 });
 
   const existing = readRecord(paths);
-  if (existing && given.hosts !== undefined && given.hosts !== (existing.network?.hosts.length ?? 0))
-    throw new UserError(
-      `this installation has ${existing.network ? `${existing.network.hosts.length} development hosts` : "this machine as its host"}; run \`vireo down\` before changing --hosts`,
-    );
-  if (existing && (given.controlPlanes ?? 1) > existing.controlPlanes.length)
-    throw new UserError(
-      `this installation has ${existing.controlPlanes.length} control planes; run \`vireo down\` before changing --control-planes`,
-    );
-  if (given.store !== undefined && given.store !== before.store && (before.store || existsSync(paths.store)))
-    throw new UserError(
-      `--store: this installation has its state in ${before.store ?? "SQLite, in its state folder"}; leave --store out, or name another folder with --state for another installation (docs/state.md says how to move it)`,
-    );
-  oidcOptions(settings.oidc ?? {});
-  const other = oidcArguments(given.oidc ?? {}).find(
-    (word) => !existing?.controlPlanes[0]?.args.includes(word),
-  );
-  if (existing && other !== undefined)
-    throw new UserError(
-      `this installation was started without ${other}; run \`vireo down --keep\` before changing --oidc options`,
-    );
+  refuseOther(paths, { existing, before, given });
   const record = existing ?? (await planInstallation(paths, settings));
   if (!existing) writeSettings(paths, settings);
   writeRecord(paths, record);
@@ -301,8 +207,10 @@ export async function up(
     async () => {
       const dead = record.agents.find((agent) => !isAlive(agent));
       if (dead) throw new UserError(`${dead.name} ended; the end of ${dead.log}:\n${tailOf(dead)}`);
-      const hosts = (await client.list(Host)).items.filter((host) =>
-        isReady(host, startedAt.get(`agent ${host.metadata.name}`)),
+      const hosts = (await client.list(Host)).items.filter(
+        (host) =>
+          record.agents.some(({ name }) => name === `agent ${host.metadata.name}`) &&
+          isReady(host, startedAt.get(`agent ${host.metadata.name}`)),
       );
       return hosts.length >= record.agents.length ? hosts : undefined;
     },

@@ -4,7 +4,7 @@ import { VirtualMachine } from "../compute/kinds.ts";
 import { Snapshot } from "../compute/snapshots/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import { missing } from "./missing.ts";
-import { carryOut, type Standing } from "./operation.ts";
+import { follow, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -20,7 +20,7 @@ interface Options extends Place {
   signal: AbortSignal;
 }
 
-/** @throws UserError when one of them does not come to run */
+/** @throws UserError when one of them cannot be made (then none is), or does not come to run (then the others are not waited for, and go on) */
 export async function clone(options: Options, print: (line: string) => void): Promise<void> {
   const { object, name, count, mode, running } = options;
   const { client, kinds, namespace = "default" } = await openSession(options);
@@ -51,23 +51,39 @@ export async function clone(options: Options, print: (line: string) => void): Pr
   const { labels } = original.metadata;
   const names = count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);
   const make = (each: string, source: VirtualMachine["spec"]["source"]) =>
-    carryOut(
-      client,
-      VirtualMachine,
-      {
-        metadata: { name: each, namespace, ...(labels ? { labels } : {}) },
-        spec: { ...spec, running, ...(guest ? { guest: told } : {}), ...(source ? { source } : {}) },
-      },
-      { ...options, standing: standingOf },
-      print,
-    );
+    client.create(VirtualMachine, {
+      metadata: { name: each, namespace, ...(labels ? { labels } : {}) },
+      spec: { ...spec, running, ...(guest ? { guest: told } : {}), ...(source ? { source } : {}) },
+    });
   // Of a machine, one state of it for all: kept for the first.
   const [first = name, ...others] = names;
   const shared = snapshot?.metadata.name ?? templateName(first);
-  await Promise.all([
-    make(first, snapshot ? { snapshot: shared, mode } : { vm, mode }),
-    ...others.map((each) => make(each, { snapshot: shared, mode })),
-  ]);
+  const made: VirtualMachine["metadata"][] = [];
+  try {
+    made.push((await make(first, snapshot ? { snapshot: shared, mode } : { vm, mode })).metadata);
+    for (const each of others) made.push((await make(each, { snapshot: shared, mode })).metadata);
+  } catch (error) {
+    // All of them or none: who asks again would stumble over those that are there.
+    for (const { name: each, uid } of made)
+      await client
+        .delete(VirtualMachine, { name: each, namespace }, uid === undefined ? {} : { uid })
+        .catch(() => {
+          print(`virtualmachine/${each} was made and is left`);
+        });
+    throw error;
+  }
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
+  await Promise.all(
+    made.map((each) =>
+      follow(client, VirtualMachine, each, { ...options, signal, standing: standingOf }, print).catch(
+        (error: unknown) => {
+          failed.abort();
+          throw error;
+        },
+      ),
+    ),
+  );
 }
 
 function standingOf({ spec, status }: VirtualMachine): Standing {

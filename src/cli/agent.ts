@@ -1,7 +1,8 @@
 /** `vireo agent`: the agent of one real host (or of a development host in its namespace). */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
+import { Type } from "typebox";
 import { runAgent } from "../agent/agent.ts";
 import { type ConsoleListener, serveConsoles } from "../agent/consoles/listener.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
@@ -22,6 +23,7 @@ import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { lockFolder } from "./lock.ts";
+import { readOwn } from "./own-file.ts";
 import type { StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -60,6 +62,29 @@ function measuredCapacity(): { cpus: number; memoryBytes: number } & Reservable 
   };
 }
 
+const cpu: Type.TUnsafe<DeclaredProfile["cpu"]> = Type.Unsafe(
+  Type.Object({ model: Type.String(), threads: Type.Integer({ minimum: 1 }) }),
+);
+const power: Type.TUnsafe<NonNullable<DeclaredProfile["power"]>> = Type.Unsafe(
+  Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() }),
+);
+const Profile = Type.Object({
+  cpu,
+  memoryBytes: Type.Integer({ minimum: 1 }),
+  power: Type.Optional(power),
+});
+
+/** Written by `vireo up`, which declares the hardware of development hosts. @throws UserError */
+function readProfile(file: string): DeclaredProfile {
+  const found = readOwn(
+    file,
+    Profile,
+    "it declares the hardware of a host as the profile-*.json do that `vireo up --hosts` writes",
+  );
+  if (!found) throw new UserError(`--profile ${file}: there is no such file`);
+  return found;
+}
+
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
   const log = createLogger(`agent ${options.name}`);
@@ -89,10 +114,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     name: `agent-${name}`,
     mostAtOnce: MOST_AT_ONCE,
   });
-  // Written by `vireo up`, which declares the hardware of development hosts.
-  const profile = options.profile
-    ? (JSON.parse(readFileSync(options.profile, "utf8")) as DeclaredProfile)
-    : undefined;
+  const profile = options.profile === undefined ? undefined : readProfile(options.profile);
   const facts = await readFacts(stateFolder, profile);
   log.info("agent.facts", { accelerator: facts.qemu.accelerator, reason: facts.qemu.reason });
   const networking = new Networking({ stateFolder, address, extraPeers: options.vxlanPeer });

@@ -26,6 +26,7 @@ beforeAll(async () => {
   if (!path) throw new Error("there is no kubectl; install Debian's package kubernetes-client");
   kubectl = new Kubectl(path, stack);
   await stack.admin().create(Namespace, { metadata: { name: "shop" }, spec: {} });
+  await stack.admin().create(Namespace, { metadata: { name: "fresh" }, spec: {} });
   for (const [namespace, name, app] of [
     ["default", "web-1", "web"],
     ["default", "web-2", "web"],
@@ -421,6 +422,12 @@ describe("explain", () => {
     );
   });
 
+  it("as docs/cli.md shows it", async () => {
+    const page = readFileSync(join(ROOT, "docs/cli.md"), "utf8");
+    const shown = /^\$ vireo explain vm\.spec\.readiness\n([\s\S]*?)^```/m.exec(page)?.[1];
+    expect((await ok("explain", "vm.spec.readiness")).trim()).toBe(shown?.trim());
+  });
+
   it("a machine's place, when a name is meant: vm/NAME is never a field, and a field never a machine", async () => {
     // A machine by the name of a field, and a field that no machine is called after.
     await stack.admin().create(VirtualMachine, {
@@ -449,6 +456,16 @@ describe("explain", () => {
   });
 });
 
+describe("clone", () => {
+  it("makes all of them or none, and waits for none that cannot come", async () => {
+    const taken = { name: "copy-3", namespace: "default" };
+    await stack.admin().create(VirtualMachine, { metadata: taken, spec: { memory: "64Mi", image: "shop" } });
+    expect(await fails("clone", "vm/db", "--name", "copy", "--count", "4")).toContain('"copy-3" already exists');
+    expect(await ok("get", "vm", "-o", "name")).not.toMatch(/copy-[124]/);
+    await stack.admin().delete(VirtualMachine, taken);
+  });
+});
+
 describe("completion", () => {
   it("bash", async () => {
     // Words as bash divides them: at = too.
@@ -463,6 +480,8 @@ _vireo "$1" "${last === "=" ? "" : last}" prev; printf '%s\\n' "\${COMPREPLY[@]}
     expect(await at("./vireo", "ge")).toEqual(["get"]);
     expect(await at("./vireo", "get", '"vm"', "w")).toEqual(["web-1"]);
     expect(await at("./vireo", "get", "vm", "-n", "sh")).toEqual(["shop"]);
+    // Nothing is in it yet.
+    expect(await at("./vireo", "get", "vm", "-n", "fr")).toEqual(["fresh"]);
     expect(await at("./vireo", "get", "vm", "--output", "=", "y")).toEqual(["yaml"]);
     expect(await at("./vireo", "get", "vm", "--output", "=")).toContain("wide");
     expect(await at("./vireo", "get", "vm", "-o", "jsonp")).toEqual(["option nospace", "jsonpath="]);

@@ -107,7 +107,10 @@ function openSource(place: LinePlace, signal: AbortSignal): Source & AsyncDispos
       }),
     namespaces: () =>
       orNothing(async () => {
-        // A namespace need not be made: it is there when something is in it.
+        const own = await named("namespaces");
+        const made = own ? await read(own).catch(() => []) : [];
+        if (made.length > 0) return made.map(({ name }) => name);
+        // Who may not list them knows those of what he may see.
         const filled = await Promise.all(["virtualmachines", "rolebindings"].map(named));
         const all = await Promise.all(filled.map((kind) => (kind ? read(kind) : [])));
         return [...new Set(["default", ...all.flat().map(({ namespace = "default" }) => namespace)])];

@@ -4,6 +4,7 @@ import { Image } from "../images/kinds.ts";
 import { lackingTag, parseReference, versionAt } from "../images/versions/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { connectTo } from "./connect.ts";
+import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -12,7 +13,7 @@ type Print = (line: string) => void;
 /** @throws UserError when there is no such image */
 export async function printVersions(place: Place, name: string, print: Print): Promise<void> {
   const image = await connectTo(place).get(Image, { name });
-  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  if (!image) throw missing("image", name);
   const { channels = [] } = image.spec;
   const versions = image.status?.versions ?? [];
   for (const { version, file, allocatedBytes, createdTime } of versions) {
@@ -34,7 +35,7 @@ export async function promote(place: Place, reference: string, channel: string, 
   const { name, tag } = parseReference(reference);
   const client = connectTo(place);
   const image = await client.get(Image, { name });
-  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  if (!image) throw missing("image", name);
   const version = tag === undefined ? image.status?.version : versionAt(image, tag)?.version;
   if (version === undefined)
     throw new UserError(

@@ -109,8 +109,19 @@ export default function Create() {
       setSent({ busy: false, error });
     }
   };
+  // Who may not list them knows those of the machines that he sees.
+  const made = useQuery({
+    queryKey: ["namespaces"],
+    queryFn: ({ signal }) =>
+      request<{ items: { metadata: { name: string } }[] }>("GET", "/api/v1/namespaces", { signal }),
+    retry: false,
+  });
   const namespaces = [
-    ...new Set([scope || "default", ...machines.list.map(({ metadata }) => metadata.namespace ?? "")]),
+    ...new Set([
+      scope || "default",
+      ...(made.data?.items ?? []).map(({ metadata }) => metadata.name),
+      ...machines.list.map(({ metadata }) => metadata.namespace ?? ""),
+    ]),
   ].sort();
   return (
     <>

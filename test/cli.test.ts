@@ -460,9 +460,24 @@ describe("clone", () => {
   it("makes all of them or none, and waits for none that cannot come", async () => {
     const taken = { name: "copy-3", namespace: "default" };
     await stack.admin().create(VirtualMachine, { metadata: taken, spec: { memory: "64Mi", image: "shop" } });
-    expect(await fails("clone", "vm/db", "--name", "copy", "--count", "4")).toContain('"copy-3" already exists');
+    expect(await fails("clone", "vm/db", "--name", "copy", "--count", "4")).toContain(
+      '"copy-3" already exists',
+    );
     expect(await ok("get", "vm", "-o", "name")).not.toMatch(/copy-[124]/);
     await stack.admin().delete(VirtualMachine, taken);
+  });
+});
+
+describe("help", () => {
+  it("knows what verbs are called elsewhere, and never proposes another thing for them", async () => {
+    expect(await fails("create", "vm")).toContain("unknown command 'create': vireo apply -f FILE makes");
+    expect(await fails("strat", "vm/db")).toContain("Did you mean start?");
+  });
+
+  it("tells defaults only where they tell something", async () => {
+    const help = await ok("up", "--help");
+    expect(help).toContain("(default: 10m)");
+    expect(help).not.toMatch(/default:\s+(false|\[\])/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
-import { Argument, Command, Option } from "commander";
+import { Argument, Command, Help, Option } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { addConsoleVerbs } from "./console-verbs.ts";
@@ -19,12 +19,39 @@ const print = (line: string) => process.stdout.write(`${line}\n`);
 
 const collect = (value: string, list: string[]) => [...list, value];
 
+/** What people call it who come from elsewhere: the nearest verb by its letters would be another thing. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  create: "vireo apply -f FILE makes what a manifest says; examples/ has some",
+  list: "vireo get KIND lists; vireo get vm: machines",
+  ls: "vireo get KIND lists; vireo get vm: machines",
+  status: "vireo get vm/NAME tells how a machine is, vireo doctor how all is",
+  show: "vireo get KIND/NAME -o yaml shows an object, vireo explain vm/NAME why a machine is where it is",
+  shutdown: "vireo stop VM has its guest shut down",
+  destroy: "vireo stop VM --force pulls the plug, vireo delete vm/NAME removes a machine with its disks",
+  set: "vireo edit vm/NAME changes a machine",
+};
+
+/** The message of an unknown verb that has another name here. */
+function withWord(text: string): string {
+  const word = /unknown command '(\w+)'/.exec(text)?.[1] ?? "";
+  const told = Object.hasOwn(ELSEWHERE, word) ? ELSEWHERE[word] : undefined;
+  return told === undefined ? text : `vireo: unknown command '${word}': ${told}\n`;
+}
+
 const program = new Command("vireo")
   .description("Runs the virtual machines of a whole data center by policy.")
   .option("--state <folder>", "where this installation lives (default: $VIREO_STATE or /var/lib/vireo)")
   .configureOutput({
     // As all other errors begin.
-    outputError: (text, write) => write(text.replace(/^error: /, "vireo: ")),
+    outputError: (text, write) => write(withWord(text.replace(/^error: /, "vireo: "))),
+  })
+  .configureHelp({
+    // Of a switch that is off, and of a list that is empty, the default tells nothing.
+    optionDescription: (option) =>
+      option.defaultValue === false ||
+      (Array.isArray(option.defaultValue) && option.defaultValue.length === 0)
+        ? option.description
+        : new Help().optionDescription(option),
   })
   .showHelpAfterError("(vireo help shows what there is)");
 

@@ -1,6 +1,6 @@
 /** Disks that were opened apart from what is below them (mirror.ts), and are put on it once that is all there; verified on QEMU 7.2. */
 import { listNodes } from "./block-nodes.ts";
-import { blockdev, type Disk } from "./devices.ts";
+import { type Disk, diskFormat } from "./devices.ts";
 import type { Qmp } from "./qmp.ts";
 import { layerNode } from "./snapshot.ts";
 
@@ -22,7 +22,7 @@ export async function openBelow(
   { path: filename, format: driver }: Below,
 ): Promise<void> {
   const known = await listNodes(qmp);
-  const { file: format } = blockdev(disk, key);
+  const format = diskFormat(disk, key);
   if (known.find(({ name }) => name === format["node-name"])?.backing) return;
   const node = layerNode(filename);
   if (!known.some(({ name }) => name === node)) {

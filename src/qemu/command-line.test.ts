@@ -61,9 +61,11 @@ describe("the command line", () => {
       -chardev socket,id=qga,path=/run/m/s/qga,server=on,wait=off
       -object {"qom-type":"rng-random","id":"urandom","filename":"/dev/urandom"}
       -object {"qom-type":"throttle-group","id":"throttle0"}
-      -blockdev {"driver":"throttle","node-name":"drive0","throttle-group":"throttle0","read-only":false,"discard":"unmap","file":{"driver":"qcow2","node-name":"format0","read-only":false,"discard":"unmap","file":{"driver":"file","node-name":"file0","filename":"/pool/root.qcow2","aio":"threads","locking":"on","read-only":false,"discard":"unmap"}}}
+      -blockdev {"driver":"qcow2","node-name":"format0","read-only":false,"discard":"unmap","file":{"driver":"file","node-name":"file0","filename":"/pool/root.qcow2","aio":"threads","locking":"on","read-only":false,"discard":"unmap"}}
+      -blockdev {"driver":"throttle","node-name":"drive0","throttle-group":"throttle0","read-only":false,"discard":"unmap","file":"format0"}
       -object {"qom-type":"throttle-group","id":"throttle1"}
-      -blockdev {"driver":"throttle","node-name":"drive1","throttle-group":"throttle1","read-only":true,"discard":"unmap","file":{"driver":"raw","node-name":"format1","read-only":true,"discard":"unmap","file":{"driver":"file","node-name":"file1","filename":"/pool/seed.img","aio":"threads","locking":"on","read-only":true,"discard":"unmap"}}}
+      -blockdev {"driver":"raw","node-name":"format1","read-only":true,"discard":"unmap","file":{"driver":"file","node-name":"file1","filename":"/pool/seed.img","aio":"threads","locking":"on","read-only":true,"discard":"unmap"}}
+      -blockdev {"driver":"throttle","node-name":"drive1","throttle-group":"throttle1","read-only":true,"discard":"unmap","file":"format1"}
       -netdev {"type":"tap","id":"net0","ifname":"vrt1","script":"no","downscript":"no"}
       -device {"driver":"pvpanic-pci","id":"pvpanic","bus":"pcie.0","addr":"0x2"}
       -device {"driver":"virtio-serial-pci","id":"vserial","bus":"pcie.0","addr":"0x3"}

@@ -7,7 +7,7 @@
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
 import { attachCds, type Cd } from "./cd.ts";
 import {
-  blockdev,
+  blockdevs,
   cpuDevice,
   type Disk,
   drive,
@@ -281,7 +281,7 @@ function attachDisk(machine: Machine, hardware: Hardware, slots: Slots, disk: Di
   // By disk1 images know the disk of their first-boot data (images/seed.ts).
   const serial = disk.name ?? `disk${i}`;
   const order = orderOf(machine, disk, i);
-  const blocks = ["-object", json(throttleGroup(key, disk.limits)), "-blockdev", json(blockdev(disk, key))];
+  const blocks = ["-object", json(throttleGroup(key, disk.limits)), ...diskBlocks(disk, key)];
   const ide = drive(key, serial, disk.readOnly);
   if (disk.port !== undefined)
     slots.add({ ...virtioDisk(hardware, key, serial, disk.readOnly), ...order, ...portBus(disk.port) });
@@ -295,6 +295,9 @@ function attachDisk(machine: Machine, hardware: Hardware, slots: Slots, disk: Di
   } else return [];
   return blocks;
 }
+
+const diskBlocks = (disk: Parameters<typeof blockdevs>[0], key: string) =>
+  blockdevs(disk, key).flatMap((node) => ["-blockdev", json(node)]);
 
 function attachNic(hardware: Hardware, slots: Slots, nic: Nic, i: number, key: string): void {
   const { nics, board } = hardware;
@@ -322,8 +325,7 @@ function firmwareBlocks({ code, variables, secure }: Firmware): string[] {
     json({ driver: "raw", "node-name": "firmware", "read-only": true, file }),
     "-object",
     json(throttleGroup("-vars", undefined)),
-    "-blockdev",
-    json(blockdev(variables, "-vars")),
+    ...diskBlocks(variables, "-vars"),
     ...(secure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : []),
   ];
 }

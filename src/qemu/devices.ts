@@ -50,36 +50,44 @@ export const throttleGroup = (key: string, limits: Limits | undefined) => ({
   ...(limits ? { limits: throttleLimits(limits) } : {}),
 });
 
-/** throttle (a stable name for the device, and a place for limits and filters) over format over file; each layer says what it is. */
-export function blockdev(disk: Pick<Disk, "path" | "format" | "readOnly" | "apart">, key: string) {
-  const common = { "read-only": disk.readOnly, discard: "unmap" };
-  return {
-    driver: "throttle",
-    "node-name": `drive${key}`,
-    "throttle-group": `throttle${key}`,
-    ...common,
-    file: {
-      driver: disk.format,
-      "node-name": `format${key}`,
-      ...common,
-      ...(disk.apart ? { backing: null } : {}),
-      file: {
-        driver: "file",
-        "node-name": `file${key}`,
-        filename: disk.path,
-        aio: "threads",
-        locking: "on",
-        ...common,
-      },
-    },
-  };
-}
+type Opened = Pick<Disk, "path" | "format" | "readOnly" | "apart">;
 
-/** What reopens the throttle of a disk that can be written, just as it is. @param drive its name @param file that of the format below it */
-export function sameDrive(drive: string, file: string) {
-  const disk = { path: "", format: "qcow2", readOnly: false } as const;
-  return { ...blockdev(disk, drive.slice("drive".length)), file };
-}
+const openedAs = ({ readOnly }: Pick<Disk, "readOnly">) => ({ "read-only": readOnly, discard: "unmap" });
+
+/** Format over file; each layer says what it is. */
+export const diskFormat = (disk: Opened, key: string) => ({
+  driver: disk.format,
+  "node-name": `format${key}`,
+  ...openedAs(disk),
+  ...(disk.apart ? { backing: null } : {}),
+  file: {
+    driver: "file",
+    "node-name": `file${key}`,
+    filename: disk.path,
+    aio: "threads",
+    locking: "on",
+    ...openedAs(disk),
+  },
+});
+
+/** Over a format (a stable name for the device, and a place for limits and filters). @param drive its name @param file that of the format */
+export const diskDrive = (disk: Pick<Disk, "readOnly">, drive: string, file: string) => ({
+  driver: "throttle",
+  "node-name": drive,
+  "throttle-group": `throttle${drive.slice("drive".length)}`,
+  ...openedAs(disk),
+  file,
+});
+
+/**
+ * What opens a disk, one after the other. Two, not one within the other: QEMU would reopen the file with the drive (sameDrive), and put another descriptor in its
+ * place at the next change of the graph, under what the guest has just written (7.2: "Bad file descriptor", seen once in a few merges of layers on a busy host).
+ */
+export const blockdevs = (disk: Opened, key: string) =>
+  [diskFormat(disk, key), diskDrive(disk, `drive${key}`, `format${key}`)] as const;
+
+/** What reopens the drive of a disk that can be written, just as it is. */
+export const sameDrive = (drive: string, file: string) => diskDrive({ readOnly: false }, drive, file);
 
 /** What all sorts of disks have in common. The serial number is a data disk's name. */
 export const drive = (key: string, serial: string, readOnly: boolean) => ({

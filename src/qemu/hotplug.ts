@@ -6,7 +6,7 @@ import { nodeNames } from "./block-nodes.ts";
 import { type Hardware, TODAY } from "./board.ts";
 import { type Cd, setMedium } from "./cd.ts";
 import {
-  blockdev,
+  blockdevs,
   type Disk,
   keyOf,
   macKey,
@@ -132,7 +132,7 @@ async function addDisk(qmp: Qmp, hardware: Hardware, disk: Disk): Promise<undefi
   await dropNodes(qmp, key);
   await qmp.execute("object-add", throttleGroup(key, disk.limits));
   try {
-    await qmp.execute("blockdev-add", blockdev(disk, key));
+    for (const node of blockdevs(disk, key)) await qmp.execute("blockdev-add", node);
     await qmp.execute("device_add", { ...virtioDisk(hardware, key, name, disk.readOnly), ...portBus(port) });
   } catch (error) {
     await dropNodes(qmp, key);
@@ -149,14 +149,14 @@ async function removeDisk(qmp: Qmp, name: string): Promise<string | undefined> {
 async function dropNodes(qmp: Qmp, key: string): Promise<void> {
   const top = `drive${key}`;
   if ((await nodeNames(qmp)).includes(top)) await qmp.execute("blockdev-del", { "node-name": top });
-  await dropLayers(qmp);
+  await dropLayers(qmp, `format${key}`);
   await quietly(qmp.execute("object-del", { id: `throttle${key}` }));
 }
 
-/** Layers that we opened ourselves (snapshot.ts) stay open until we say so; of those that are in use QEMU lets go of none. */
-async function dropLayers(qmp: Qmp): Promise<void> {
+/** Layers that we opened ourselves, the first one and those of snapshots (snapshot.ts), stay open until we say so; of those that are in use QEMU lets go of none. */
+async function dropLayers(qmp: Qmp, first: string): Promise<void> {
   for (;;) {
-    const layers = (await nodeNames(qmp)).filter((name) => name.startsWith("layer-"));
+    const layers = (await nodeNames(qmp)).filter((name) => name.startsWith("layer-") || name === first);
     for (const layer of layers) await quietly(qmp.execute("blockdev-del", { "node-name": layer }));
     const left = await nodeNames(qmp);
     // One that went may have been what held the next.

@@ -19,6 +19,7 @@ import type { Adjusted, Present } from "../qemu/hotplug.ts";
 import type { MigrationStatus } from "../qemu/migration.ts";
 import type { ProcessUsage } from "../qemu/usage.ts";
 import type { Bytes } from "../resource/quantity.ts";
+import type { Down } from "./disks/layer-merging.ts";
 import type { Place } from "./qemu/own-place.ts";
 import type { Trace } from "./traces.ts";
 
@@ -289,10 +290,11 @@ export interface Hypervisor {
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */
   switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number>;
   /**
-   * Copies what `from` holds into `into`, the layer right above it, and lets go of `from`; goes on with one that is under way. The guest
-   * runs meanwhile. @returns false when the machine does not have `into` open
+   * Makes one of `into` and `from`, the layer right below it: copies what `from` holds into `into`, and lets go of `from`; or, where that is less and `down` is there, what
+   * `into` holds into `from`, and lets go of `into` once that is sure. Goes on with one that is under way. The guest runs meanwhile.
+   * @returns false when the machine does not have `into` open
    */
-  absorbLayer(id: MachineId, into: string, from: string): Promise<boolean>;
+  absorbLayer(id: MachineId, into: string, from: string, down?: Down): Promise<boolean>;
   /** How far it is with a saveMemory, suspend or absorbLayer that goes on; undefined: none does, or it cannot be told. */
   copying(id: MachineId): Promise<Copying | undefined>;
   /**

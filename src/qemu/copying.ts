@@ -1,6 +1,6 @@
-/** How far QEMU is with what it copies beside the guest: its memory to a file (memory.ts), or a layer into the one above it (snapshot.ts). */
+/** How far QEMU is with what it copies beside the guest: its memory to a file (memory.ts), or one layer into another (layer-merge.ts). */
+import { mergeJob } from "./layer-merge.ts";
 import { isFields, type Qmp } from "./qmp.ts";
-import { ABSORB } from "./snapshot.ts";
 
 export interface Copying {
   transferredBytes: number;
@@ -9,10 +9,7 @@ export interface Copying {
 
 /** @returns undefined when nothing is copied, or QEMU does not say how much */
 export async function copying(qmp: Qmp): Promise<Copying | undefined> {
-  const jobs = await qmp.execute("query-block-jobs");
-  const job = (Array.isArray(jobs) ? jobs : [])
-    .filter(isFields)
-    .find(({ device }) => String(device).startsWith(ABSORB));
+  const job = await mergeJob(qmp);
   if (typeof job?.len === "number" && typeof job.offset === "number" && job.len > 0)
     return { transferredBytes: job.offset, remainingBytes: Math.max(0, job.len - job.offset) };
   const migration = await qmp.execute("query-migrate");

@@ -132,7 +132,11 @@ export async function layersIn(
     const below = await belowOf(join(folder, file));
     found.set(file, below && dirname(below.path) === folder ? basename(below.path) : undefined);
   }
-  if (merging) found.set(merging.into, merging.from);
+  if (merging) {
+    // QEMU has put on the lower one what stood on the upper one, when that has gone down.
+    for (const [file, below] of found) if (below === merging.from) found.set(file, merging.into);
+    found.set(merging.into, merging.from);
+  }
   for (const top of found.keys()) {
     const seen = new Set<string>();
     for (let layer: string | undefined = top; layer !== undefined; layer = found.get(layer)) {

@@ -248,7 +248,7 @@ export class DiskTasks {
     await layers.tree();
     if (running) await layers.settle(await hypervisor.activeLayers(id).catch(undecided), task.snapshot);
     else await layers.settle();
-    const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
+    const absorb: Absorb = async (...layers) => running && hypervisor.absorbLayer(id, ...layers);
     switch (task.action) {
       case "Take":
         return { taken: await this.#taking.take(layers, instance, task, running) };

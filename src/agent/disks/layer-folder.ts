@@ -36,8 +36,10 @@ export class LayerFolder {
   /** The merge that is under way, or was cut short; undefined when it is known to be over. */
   async merging(): Promise<Merging | undefined> {
     const merging = await readJson(this.path("merging.json"), Merging);
-    // One whose lower layer has taken the name of the upper, or is gone, is over.
-    return merging && (await exists(this.path(merging.from))) ? merging : undefined;
+    if (!merging) return undefined;
+    // One whose lower layer has taken the name of the upper is over, and so is one of which a layer is gone.
+    const isThere = (await exists(this.path(merging.from))) && (await exists(this.path(merging.into)));
+    return isThere ? merging : undefined;
   }
 
   setMerging(merging: Merging | undefined): Promise<void> {

@@ -1,9 +1,12 @@
 /** Merges of layers that are killed where QEMU and qemu-img say that they are done before all is on disk: nothing is lost. */
-import { chownSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { chownSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../system/run.ts";
+import type { MachineConfig } from "../hypervisor.ts";
+import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 import { RealMachines, USER } from "../testing/real-machines.ts";
+import type { Down } from "./layer-merging.ts";
 import type { Facts } from "./layer-records.ts";
 import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
 import { Layers } from "./layers.ts";
@@ -36,13 +39,17 @@ async function take(uid: string, host?: (...switches: { from: string; to: string
 
 beforeEach(async () => {
   folder = join(machines.folder, "disks");
+  await make();
+});
+
+async function make(): Promise<void> {
   mkdirSync(folder, { mode: 0o711 });
   for (const disk of DISKS) {
     await run("qemu-img", ["create", "-q", "-f", "qcow2", path(`${disk}.qcow2`), "128M"]);
     chownSync(path(`${disk}.qcow2`), USER.uid, USER.gid);
   }
   await write("data.qcow2", 0, 40, 0xab);
-});
+}
 
 async function start(host = machines.hypervisor("a")) {
   const disks = (await layersOf().active()).map((p, i) => ({
@@ -139,4 +146,183 @@ it("what has taken the name of the layer above is not looked for any more", asyn
   expect(statSync(path(overlay(A))).ino).toBe(inode);
   await holds(0, 1, 0xcd);
   await holds(1, 39, 0xab);
+});
+
+describe("where the layer above holds less, it goes down under a running machine", () => {
+  const inode = (file: string) => statSync(path(file)).ino;
+  const removed = (uid: string, host: QemuHypervisor, id: MachineConfig["id"]) =>
+    layersOf().remove(uid, (into, from, down) => host.absorbLayer(id, into, from, down));
+
+  /** 40 MiB below; two above, in one layer of a snapshot's or, with none after it, in what the guest writes to. */
+  async function prepare(between: boolean): Promise<void> {
+    await take(A);
+    await write(overlay(A), 10, 2, 0xcd);
+    if (between) await take(B);
+  }
+  async function isWhole(): Promise<void> {
+    await holds(0, 10, 0xab);
+    await holds(10, 2, 0xcd);
+    await holds(12, 28, 0xab);
+  }
+
+  it.each([
+    { where: "the newest", between: false, left: ["data.qcow2"] },
+    { where: "one between", between: true, left: [overlay(B), "data.qcow2"] },
+  ])("$where: the file below stays, and is what was above it", async ({ between, left }) => {
+    await prepare(between);
+    const [wanted, blocks] = [inode("data.qcow2"), statSync(path("data.qcow2")).blocks];
+    const { host, id } = await start();
+    await removed(A, host, id);
+    expect(files()).toEqual(left);
+    expect(inode("data.qcow2")).toBe(wanted);
+    expect(statSync(path("data.qcow2")).blocks - blocks).toBeLessThan((4 * 2 ** 20) / 512);
+    expect(await layersOf().tree()).toEqual(between ? { tree: [{ snapshot: B }], current: B } : { tree: [] });
+    expect(readdirSync(path("snapshots"))).toEqual(between ? [`${B}.json`] : []);
+    expect(await host.activeLayers(id)).toEqual(await layersOf().active());
+    await host.kill(id);
+    await isWhole();
+  });
+
+  it("one after the other, with snapshots taken meanwhile: each is what it was", async () => {
+    await prepare(false);
+    const { host, id } = await start();
+    await removed(A, host, id);
+    await take(B, (...switches) => host.switchLayers(id, switches));
+    await expect(layersOf().begin(A)).rejects.toThrow("take another one");
+    await host.kill(id);
+    await write(overlay(B), 20, 1, 0xef);
+    const next = await start();
+    await removed(B, next.host, next.id);
+    expect(files()).toEqual(["data.qcow2"]);
+    await next.host.kill(next.id);
+    await holds(10, 2, 0xcd);
+    await holds(20, 1, 0xef);
+    await holds(21, 19, 0xab);
+  });
+
+  it("a branch that nobody has open stands on what is there afterwards", async () => {
+    await prepare(true);
+    const C = "cccccccc-0000-4000-8000-000000000000";
+    const D = "dddddddd-0000-4000-8000-000000000000";
+    await write(overlay(B), 30, 1, 0xef);
+    await layersOf().revert(C, B, D, FACTS);
+    const { host, id } = await start();
+    await removed(A, host, id);
+    expect(files()).not.toContain(overlay(A));
+    await host.kill(id);
+    await isWhole();
+    await layersOf().revert("eeeeeeee-0000-4000-8000-000000000000", D, undefined, FACTS);
+    await holds(30, 1, 0xef);
+    await holds(10, 2, 0xcd);
+  });
+
+  it("zeros that would be written out count: where they are more than all below, that goes up", async () => {
+    await take(A);
+    await run("qemu-io", ["-f", "qcow2", "-c", "write -z -u 50M 60M", path(overlay(A))]);
+    await take(B);
+    const { host, id } = await start();
+    await removed(A, host, id);
+    expect(files()).toEqual([overlay(A), overlay(B)]);
+    await host.kill(id);
+    await holds(0, 40, 0xab);
+  });
+
+  it("a copy that cannot be made leaves the guest with what it had, and is tried again", async () => {
+    await prepare(false);
+    const { host, id } = await start();
+    const failing = (into: string, from: string, down: Down) =>
+      host.absorbLayer(id, into, from, {
+        ...down,
+        sure: async () => Promise.reject(new Error("no room to write that down")),
+      });
+    await expect(layersOf().remove(A, failing)).rejects.toThrow("no room");
+    expect((await host.activeLayers(id))[1]).toBe(path(overlay(A)));
+    await layersOf().settle(await host.activeLayers(id));
+    await removed(A, host, id);
+    expect(files()).toEqual(["data.qcow2"]);
+    await host.kill(id);
+    await isWhole();
+  });
+
+  const when = ["before it has written down that it is sure", "right after that"] as const;
+  const whose = ["of what the guest writes to", "of one between"] as const;
+  const cases = whose.flatMap((which) => when.map((at) => ({ which, at })));
+
+  /** An agent that dies at that moment of data's merge. */
+  async function dies({ which, at }: (typeof cases)[number]): Promise<{ id: MachineConfig["id"] }> {
+    await prepare(which === "of one between");
+    const { host, id } = await start();
+    const dead = layersOf().remove(A, (into, from, down) =>
+      host.absorbLayer(id, into, from, {
+        ...down,
+        sure: async () => {
+          if (into.includes("root")) return down.sure();
+          if (at === "right after that") await down.sure();
+          host.close();
+          throw new Error("dead");
+        },
+      }),
+    );
+    await expect(dead).rejects.toThrow();
+    return { id };
+  }
+
+  it.each(cases)("an agent dies $at, $which: the next one goes on", async (at) => {
+    const { id } = await dies(at);
+    const host = machines.hypervisor("a");
+    await layersOf().settle(await host.activeLayers(id));
+    await removed(A, host, id);
+    expect(files()).not.toContain(overlay(A));
+    expect(await host.activeLayers(id)).toEqual(await layersOf().active());
+    await host.kill(id);
+    await isWhole();
+  });
+
+  it.each(cases)(
+    "agent and QEMU die $at, $which: the next run finds all, and so does the next deletion",
+    async (at) => {
+      const { id } = await dies(at);
+      await machines.hypervisor("a").kill(id);
+      expect(await layersOf().isUnsettled()).toBe(true);
+      await layersOf().settle();
+      await isWhole();
+      await layersOf().collect(STOPPED);
+      await isWhole();
+      expect(files()).toHaveLength(at.which === "of one between" ? 2 : 1);
+      expect(await layersOf().isUnsettled()).toBe(false);
+    },
+  );
+
+  it("an agent dies between any two steps after that: the next one does the rest", async () => {
+    const { id } = await dies({ which: "of one between", at: "right after that" });
+    await machines.hypervisor("a").kill(id);
+    const then = join(machines.folder, "then");
+    await run("cp", ["-a", folder, then]);
+    for (let steps = 0, killed = true; killed; steps++) {
+      rmSync(folder, { recursive: true });
+      await run("cp", ["-a", then, folder]);
+      let left = steps;
+      const step = async <T>(work: () => Promise<T>): Promise<T> => {
+        if (left-- === 0) throw new Error("killed");
+        return work();
+      };
+      const tool: LayerTool = {
+        ...QEMU_IMG,
+        restore: (...args) => step(() => QEMU_IMG.restore(...args)),
+        replace: (...args) => step(() => QEMU_IMG.replace(...args)),
+        remove: (...args) => step(() => QEMU_IMG.remove(...args)),
+      };
+      const died = layersOf(tool).settle();
+      killed = await died.then(
+        () => false,
+        () => true,
+      );
+      await layersOf().settle();
+      await isWhole();
+      await layersOf().collect(STOPPED);
+      expect(files()).toEqual([overlay(B), "data.qcow2"]);
+      expect(await layersOf().tree()).toEqual({ tree: [{ snapshot: B }], current: B });
+      expect(steps).toBeLessThan(20);
+    }
+  });
 });

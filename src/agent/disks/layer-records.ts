@@ -22,8 +22,12 @@ export const Frozen = Type.Object({
   lent: Type.Optional(Type.Boolean()),
 });
 export type Frozen = Static<typeof Frozen>;
-/** A merge (layer-merging.ts), by names of layers: `into` stands on `from`, whatever its head says. */
-export const Merging = Type.Object({ into: Type.String(), from: Type.String() });
+/** A merge (layer-merging.ts), by names of layers: `into` stands on `from`, whatever its head says. `sure`: `from` has all, and is what `into` was. */
+export const Merging = Type.Object({
+  into: Type.String(),
+  from: Type.String(),
+  sure: Type.Optional(Type.Boolean()),
+});
 export type Merging = Static<typeof Merging>;
 const SuspendedRun = Type.Object({
   /** The run that was, by the uid of its Instance. */
@@ -36,6 +40,8 @@ export type SuspendedRun = Static<typeof SuspendedRun>;
 export const Pointer = Type.Object({
   /** By disk. */
   active: Files,
+  /** By disk: what the active layer was called before it went down into the one that is active now. */
+  was: Type.Optional(Files),
   /** A snapshot, by uid. Goes before the guest runs: from then on the disks are not those of its memory. */
   resume: Type.Optional(Type.String()),
   /** Of a clone's first run: the memory of its template; goes as `resume` does. */

@@ -14,7 +14,7 @@
  *   snapshots/<uid>.memory                            the memory that was kept with it
  *   suspended.memory                                  the memory of a suspended machine; of nobody unless layers.json says so
  *
- * layers.json is the one truth, and is replaced atomically. A layer that nothing needs is merged into the only one above it; while several
+ * layers.json is the one truth, and is replaced atomically. A layer that nothing needs is made one with the only one above it; while several
  * are above it, it stays. Every function may be cut short anywhere and called again; only whoever works under the claim on the disks
  * (compute/snapshots/kinds.ts) calls those that change something. External layers, not qcow2's internal snapshots: the pause does not grow
  * with the disk, others can read a frozen layer while the guest runs (clones, backups), and no table is rewritten in place.
@@ -27,7 +27,7 @@ import { exists } from "../../system/exists.ts";
 import type { LayerSwitch } from "../hypervisor.ts";
 import { KeptMemories } from "./kept-memories.ts";
 import { LayerFolder } from "./layer-folder.ts";
-import { type Absorb, checkNoneMerging, merge, undoMerge } from "./layer-merging.ts";
+import { type Absorb, checkNoneMerging, merge, settleMerge } from "./layer-merging.ts";
 import {
   type Facts,
   type Files,
@@ -91,7 +91,7 @@ export class Layers {
    * anew, or, but for snapshot `but`, has not been.
    */
   async settle(written?: readonly string[], but?: string): Promise<void> {
-    if (!written) await undoMerge(this.#at);
+    await settleMerge(this.#at, written);
     for (const [uid, record] of await this.#at.records()) {
       const isSwitched = Object.values(record.next).some((next) => written?.includes(this.#at.path(next)));
       // Also of one that has been given up since.
@@ -115,9 +115,9 @@ export class Layers {
   async begin(uid: string): Promise<LayerSwitch[]> {
     let record = await this.#at.read(uid);
     if (!record) {
-      const { active } = await this.#at.pointer();
-      // What it froze has been merged into its own overlays: they would be what it freezes, and what is written to.
-      if (this.#disks.some((disk) => active[disk] === `${disk}-${digits(uid)}.qcow2`))
+      const { active, was = {} } = await this.#at.pointer();
+      // What it froze has been merged with its own overlays: they would be what it freezes, and what is written to.
+      if (this.#disks.some((disk) => [active[disk], was[disk]].includes(`${disk}-${digits(uid)}.qcow2`)))
         throw new LayersError("it was cut short, and has been undone; take another one");
       record = { state: "taking", layers: {}, next: {} };
       for (const disk of this.#disks) {
@@ -299,8 +299,12 @@ export class Layers {
       );
       const step = nextStep(layers, candidates, needed, withAllBelow(layers, lent));
       if (step.do === "nothing") {
+        // One that has become what another one froze, or what is written to, is theirs.
         for (const [uid, { state, layers: own }] of records)
-          if (state === "deleted" && !Object.values(own).some((layer) => layers.has(layer)))
+          if (
+            state === "deleted" &&
+            !Object.values(own).some((layer) => layers.has(layer) && !needed.has(layer))
+          )
             await this.#at.removeRecord(uid);
         return;
       }

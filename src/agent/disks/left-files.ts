@@ -42,7 +42,9 @@ export async function leftFiles(
 
 /** Of a snapshot or a rollback that is not recorded. */
 async function overlays(at: LayerFolder): Promise<string[]> {
-  const [{ active }, records] = [await at.pointer(), await at.records()];
+  // In this order: a layer goes into layers.json before its last record goes (layer-merging.ts).
+  const records = await at.records();
+  const { active } = await at.pointer();
   const needed = new Set<string | undefined>(Object.values(active));
   for (const [, { layers, next }] of records)
     for (const layer of [...Object.values(layers), ...Object.values(next)]) needed.add(layer);

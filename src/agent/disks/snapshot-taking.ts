@@ -6,6 +6,7 @@ import { bothOf } from "../both.ts";
 import type { Hypervisor, MachineId } from "../hypervisor.ts";
 import { idOf } from "../runs/instance-status.ts";
 import type { GuestFreeze } from "./guest-freeze.ts";
+import type { Absorb } from "./layer-merging.ts";
 import { describeMemory, LayersError, type Taken } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
 import { NoRoomError } from "./merge-room.ts";
@@ -87,7 +88,7 @@ export class SnapshotTaking {
     const { hypervisor } = this.#c;
     const { snapshot: uid } = task;
     const id = idOf(instance);
-    const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
+    const absorb: Absorb = async (...layers) => running && hypervisor.absorbLayer(id, ...layers);
     // Where there is no room to free it, it is deleted all the same: the next deletion or rollback frees it.
     const remove = () =>
       layers.remove(uid, absorb).catch((error: unknown) => {

@@ -23,11 +23,12 @@ import {
 } from "../../qemu/guest-exec.ts";
 import { guestTell } from "../../qemu/guest-tell.ts";
 import { type Adjusted, type Present, present } from "../../qemu/hotplug.ts";
+import { type MergeSteps, mergeLayer } from "../../qemu/layer-merge.ts";
 import { guestMacs, setLinks } from "../../qemu/links.ts";
 import { listenIncoming, runState } from "../../qemu/migration.ts";
 import { exportDisks } from "../../qemu/mirror.ts";
 import { argumentsOf, waitForExit } from "../../qemu/process.ts";
-import { absorbLayer, activeLayers, switchLayers } from "../../qemu/snapshot.ts";
+import { activeLayers, switchLayers } from "../../qemu/snapshot.ts";
 import { dumpMemory } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
 import { readUsage } from "../../qemu/usage.ts";
@@ -35,7 +36,8 @@ import type { Logger } from "../../reconcile/log.ts";
 import { flush } from "../../system/flush.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
-import { checkRoom } from "../disks/merge-room.ts";
+import type { Down } from "../disks/layer-merging.ts";
+import { cheaperWay } from "../disks/merge-room.ts";
 import type { MachineUsage } from "../hypervisor.ts";
 import {
   type Adjustable,
@@ -351,9 +353,16 @@ export class QemuHypervisor implements Hypervisor {
     return this.#at.with(id, (qmp) => switchLayers(qmp, switches));
   }
 
-  absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
-    const steps = { check: () => checkRoom(from), flush: () => flush(into) };
-    return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from, steps));
+  absorbLayer(id: MachineId, into: string, from: string, down?: Down): Promise<boolean> {
+    const steps: MergeSteps = {
+      way: async ({ isWritten, mayGoDown }) => {
+        await down?.unsure();
+        return cheaperWay(into, from, { isWritten, mayGoDown: mayGoDown && down !== undefined });
+      },
+      flush,
+      sure: async () => down?.sure(),
+    };
+    return this.#at.with(id, async (qmp) => (await mergeLayer(qmp, into, from, steps)) !== undefined);
   }
 
   copying(id: MachineId): Promise<Copying | undefined> {

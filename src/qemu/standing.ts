@@ -74,6 +74,27 @@ export function lastOf({ events }: Journal, which: "GUEST_PANICKED" | "WATCHDOG"
   return found && Math.floor(found.timestampMs);
 }
 
+/** Why a guest will not go on by itself, and since when; ms since the epoch. */
+export interface Broke {
+  by: "guest-panicked" | "watchdog";
+  atMs: number;
+}
+
+const BREAKS: Readonly<Record<string, Broke["by"]>> = {
+  GUEST_PANICKED: "guest-panicked",
+  WATCHDOG: "watchdog",
+};
+
+/**
+ * Whether a guest broke down last, and was to stand still for it. QEMU's run state does not tell that any more once it has stopped the guest for the switchover of a
+ * migration: "finish-migrate", "postmigrate". Pure.
+ */
+export function brokeLast({ events }: Journal): Broke | undefined {
+  const last = events.findLast(({ event }) => event in BREAKS || event === "RESUME" || event === "RESET");
+  const by = last && BREAKS[last.event];
+  return by && last.data.action === "pause" ? { by, atMs: Math.floor(last.timestampMs) } : undefined;
+}
+
 export type Dump = { state: "active" } | { state: "done" };
 
 /**

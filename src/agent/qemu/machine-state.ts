@@ -48,11 +48,12 @@ async function runningState(
   if (record.postCopy && status === "running" && (await ask.isLost(id)))
     return { ...told, state: "paused", pausedBy: "lost" };
   const state = stateOf(status, record.how, record.held);
-  const by = standsBecause(status, record, () => wasFull(folder.journal()));
+  const broke = status === "paused" ? record.broke : undefined;
+  const by = broke?.by ?? standsBecause(status, record, () => wasFull(folder.journal()));
   // The journal is read of those alone that it may say something of.
   const mayTell = hardware?.watchdog === "Reset" || status === "guest-panicked" || status === "watchdog";
   const event = status === "guest-panicked" ? "GUEST_PANICKED" : "WATCHDOG";
-  const brokeDownMs = mayTell ? lastOf(folder.journal(), event) : undefined;
+  const brokeDownMs = broke?.atMs ?? (mayTell ? lastOf(folder.journal(), event) : undefined);
   if (!isSame(process)) return undefined;
   return {
     ...told,

@@ -1,6 +1,6 @@
 /** How the parts of the hypervisor reach a machine: its record, its monitor, and what of its host is lent to it for a while. */
 import { type Qmp, QmpError } from "../../qemu/qmp.ts";
-import { takeDisks } from "../../qemu/standing.ts";
+import { type Broke, brokeLast, takeDisks } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
 import { HypervisorError, type MachineConfig, type MachineId, NoAnswerError } from "../hypervisor.ts";
 import type { Monitors } from "./qemu-monitors.ts";
@@ -68,5 +68,20 @@ export class Access {
   /** Has the disks of a guest that stands still open again after they had been let go of. */
   async takeDisks({ folder, record }: Found, qmp: Qmp): Promise<void> {
     await takeDisks(qmp, folder.lendSocket(record.config.user)).finally(() => folder.takeSocketBack());
+  }
+
+  /**
+   * A guest that broke down just before it had stopped for the switchover stays here as one that did: with its disks, and it does not run on.
+   * @param status its run state @returns why; undefined when it did not
+   */
+  async keepBroken(found: Found, qmp: Qmp, status: string): Promise<Broke | undefined> {
+    const { folder } = found;
+    const broke = status === "postmigrate" ? brokeLast(folder.journal()) : undefined;
+    if (!broke) return undefined;
+    // Before its disks: else an agent that dies in between would take it for one that stands still for no reason, and let it go on.
+    folder.update((now) => ({ ...now, broke }));
+    await this.takeDisks(found, qmp);
+    folder.update((now) => ({ ...now, held: undefined }));
+    return broke;
   }
 }

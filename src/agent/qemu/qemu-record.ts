@@ -25,6 +25,7 @@ import {
 import { basename, join } from "node:path";
 import { type Journal, readJournal, trimLog } from "../../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../../qemu/process.ts";
+import type { Broke } from "../../qemu/standing.ts";
 import { isFields } from "../../resource/fields.ts";
 import { enclose, type Reach } from "../../system/enclosure.ts";
 
@@ -52,6 +53,8 @@ export interface MachineRecord {
   /** Its guest is to stand still, whatever else is done with it. */
   paused?: boolean;
   onPanic?: PanicAction;
+  /** Its guest broke down, and QEMU's run state does not say so: at the end of a move that came to nothing. */
+  broke?: Broke | undefined;
   /** The reset that was asked for last, and when we began with it, ms since the epoch. */
   reset?: { request: string; atMs: number };
   /** The file that its memory was last to be dumped into. */

@@ -28,6 +28,7 @@ import {
   startMirrors,
 } from "../../qemu/mirror.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
+import type { Broke } from "../../qemu/standing.ts";
 import { limitWrites, setLimits } from "../../qemu/throttle.ts";
 import { mirrorsOf } from "../disks/disk-copies.ts";
 import {
@@ -46,6 +47,11 @@ import { progressOf } from "./qemu-state.ts";
 
 /** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
 const BEGIN_MS = 5000;
+
+const BROKE: Readonly<Record<Broke["by"], string>> = {
+  "guest-panicked": "its guest's kernel has panicked",
+  watchdog: "its guest did not feed its watchdog",
+};
 
 export class Sending {
   readonly #at: Access;
@@ -205,9 +211,13 @@ export class Sending {
     return status === "postcopy-paused";
   }
 
-  /** The progress; a guest that stood still for a migration that came to nothing goes on. */
+  /** The progress; a guest that stood still for a migration that came to nothing goes on. One that broke down before it stopped for the switchover does not move. */
   async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
     const progress = progressOf(status);
+    if (["completed", "failed", "cancelled"].includes(progress.phase)) {
+      const broke = await this.#at.keepBroken(this.#at.records.need(id), qmp, await runState(qmp));
+      if (broke) return { ...progress, phase: "failed", error: BROKE[broke.by] };
+    }
     if (this.#at.records.need(id).record.held !== "migration") return progress;
     // postmigrate: also the state after one that failed at its very end.
     if (progress.phase === "failed" || progress.phase === "cancelled")

@@ -11,6 +11,9 @@ import { readHeader } from "../disks/qcow2-head.ts";
 import { HypervisorError, type MachineConfig, type MachineId, type PanicAction } from "../hypervisor.ts";
 import type { Access } from "./qemu-access.ts";
 
+/** Run states of a guest that does not go on by itself. */
+const BROKEN = ["guest-panicked", "watchdog", "internal-error"];
+
 export class Standing {
   readonly #at: Access;
   readonly #log: Logger;
@@ -31,7 +34,13 @@ export class Standing {
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       if (record.exports) await stopExports(qmp);
       if (record.how === "incoming") await openLayersBelow(record.config, qmp);
-      if (!record.paused) await qmp.execute("cont");
+      if (await this.#at.keepBroken(found, qmp, status)) return;
+      if (record.broke && status === "paused") return;
+      // One that broke down before it came here is still broken: it takes its disks, and does not run on.
+      if (BROKEN.includes(status)) {
+        if (record.how !== "incoming") return;
+        await this.#at.takeDisks(found, qmp);
+      } else if (!record.paused) await qmp.execute("cont");
       else if (record.how === "incoming" || status === "postmigrate") await this.#at.takeDisks(found, qmp);
       // One that has begun to be kept meanwhile stays held.
       if (record.held)
@@ -51,7 +60,7 @@ export class Standing {
     const { folder, record, process } = this.#at.records.need(id);
     if (Boolean(record.paused) !== paused) folder.update((now) => ({ ...now, paused: paused || undefined }));
     // One that waits for custody, or is being sent or kept, is as it was told once that is over.
-    if (!process || record.how === "incoming" || record.held) return;
+    if (!process || record.how === "incoming" || record.held || record.broke) return;
     await this.#at.with(id, (qmp) => (paused ? standStill(qmp) : goOn(qmp)));
   }
 
@@ -72,6 +81,7 @@ export class Standing {
     folder.update((now) => ({ ...now, reset: begun }));
     await this.#at.with(id, async (qmp) => {
       if (!isDone) await pressReset(qmp);
+      folder.update((now) => ({ ...now, broke: undefined }));
       if (!held && !paused) await goOn(qmp);
     });
   }

@@ -412,6 +412,26 @@ describe("a suspended machine", () => {
     expect(await here.read()).toEqual([6, undefined]);
   });
 
+  it("goes on as what it was, whatever spec says by now: that comes to it once it runs, or waits for the next start", async () => {
+    await here.write(5);
+    // Also what waits already when it is suspended.
+    await patch({ bootOrder: ["disk"], cpus: 2 });
+    await patch({ suspended: true });
+    await phase("Suspended");
+    await patch({ memory: "128Mi", disks: [{ name: "more", size: "1Gi" }] });
+    await patch({ suspended: null });
+    const vm = await here.estate.vm(
+      "web",
+      ({ status }) => status?.phase === "Running" && status.disks?.[0]?.made === true,
+      "going on",
+    );
+    const { spec } = await here.estate.instance("web-2");
+    expect(spec).toMatchObject({ cpus: 1, memory: "64Mi", disks: [{ name: "more" }] });
+    expect(spec.bootOrder).toBeUndefined();
+    expect(vm.status?.pendingChanges?.map(({ field }) => field)).toEqual(["cpus", "memory", "bootOrder"]);
+    expect(await here.read()).toEqual([5, 5]);
+  });
+
   it("boots when its memory is to be discarded; that cannot be said while it is kept", async () => {
     await here.write(5);
     await patch({ suspended: true });

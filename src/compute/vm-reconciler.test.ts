@@ -68,6 +68,54 @@ describe("VirtualMachine reconciler", () => {
     );
   });
 
+  it("makes another run in place of one that cannot be made ready as it is, once spec is another", async () => {
+    estate = await openEstate();
+    await estate.createMachine("web", { bootOrder: ["network/default"] });
+    await estate.instance("web-1");
+    await estate.bind("web-1", "a");
+    const refused = {
+      type: "Ready",
+      status: "False",
+      reason: "PrepareFailed",
+      message: "no such order",
+    } as const;
+    const lastTransitionTime = new Date().toISOString();
+    await estate.report("web-1", {
+      custody: "Held",
+      phase: "Preparing",
+      conditions: [{ ...refused, lastTransitionTime }],
+    });
+    await estate.vm("web", (vm) => ready(vm)?.reason === "PrepareFailed");
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { bootOrder: ["disk"] } });
+    await estate.instance("web-1", (i) => !i.spec.running, "asked to stop");
+    await estate.end("web-1", "Requested");
+    expect((await estate.instance("web-2")).spec.bootOrder).toEqual(["disk"]);
+    expect((await estate.vm("web")).status?.restarts).toBe(0);
+  });
+
+  it("gives a run the memory that its host has room for, although it has none for more CPUs", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a", { maxCpus: 8, maxMemory: "1Gi" });
+    const { spec } = await estate.instance("web-1");
+    await estate.report("web-1", {
+      has: {
+        ports: 8,
+        disks: [],
+        interfaces: spec.interfaces,
+        cpus: { begun: 1, now: 1, most: 8 },
+        memory: { begun: "64Mi", modules: [], most: "1Gi" },
+      },
+    });
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { cpus: 5, memory: "192Mi" } });
+    const run = await estate.instance("web-1", (i) => i.spec.memory === "192Mi", "given memory");
+    expect(run.spec.cpus).toBe(1);
+    const told = await estate.vm("web", (vm) => vm.status?.pendingChanges?.length === 2, "telling both");
+    expect(told.status?.pendingChanges?.map(({ field, reason }) => `${field}: ${reason}`)).toEqual([
+      "cpus: host a has 4 of 4 CPUs free, the machine needs 5",
+      "memory: is being tried",
+    ]);
+  });
+
   it("stops, starts again as instance 2 behind instance 1, and removes 1 once 2 has the disks", async () => {
     estate = await openEstate();
     await estate.runMachine("web", "a");

@@ -34,7 +34,7 @@ import { handReset, isTelling, isToRestart, isWanted, wantsForce } from "./lifec
 import { MachineNumbers } from "./machine-numbers.ts";
 import { isUnderWay, Migration } from "./migrations/kinds.ts";
 import { Network } from "./networks/kinds.ts";
-import { isOutdated } from "./next-run.ts";
+import { cannotBegin, isOutdated } from "./next-run.ts";
 import { RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { StoragePool } from "./storage/kinds.ts";
 import { MachineStart } from "./vm-start.ts";
@@ -236,6 +236,11 @@ class VirtualMachineReconciler {
     // Nobody has begun with it: one that is as the machine is to be now takes its place.
     if (!isBound(instance) && isOutdated(vm, instance) && (await removeUnbound(this.#client, instance)))
       return true;
+    // Nor will anybody: it cannot be made ready as it is, and the way out that was told is to change that.
+    if (cannotBegin(instance) && isOutdated(vm, instance)) {
+      await stopInstance(this.#client, instance);
+      return false;
+    }
     try {
       const places = newPlaces(vm, this.#numbers.interfaces(vm, stillUsed(vm, instance)));
       if (places) {
@@ -246,7 +251,9 @@ class VirtualMachineReconciler {
       // The network is told as pending.
       if (!(error instanceof NoAddress) && !this.#numbers.refused(vm, error)) throw error;
     }
-    this.#status.setNoRoom(vm, await askRun(this.#client, vm, instance));
+    // Until it goes on with its memory it is as that knows it.
+    const isToGoOn = instance.spec.resumes && !instance.status?.startedTime;
+    if (!isToGoOn) this.#status.setNoRoom(vm, await askRun(this.#client, vm, instance));
     return false;
   }
 }

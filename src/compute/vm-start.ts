@@ -21,7 +21,7 @@ import type { MachineNumbers } from "./machine-numbers.ts";
 import type { Migration } from "./migrations/kinds.ts";
 import { missingOf } from "./missing.ts";
 import type { Network } from "./networks/kinds.ts";
-import { disksOf, disksOn, generationOf, resumesWith } from "./next-run.ts";
+import { asSuspended, disksOf, disksOn, generationOf, resumesWith } from "./next-run.ts";
 import { decideStart, type RestartLimits } from "./restart.ts";
 import type { StoragePool } from "./storage/kinds.ts";
 import { pending } from "./vm-status.ts";
@@ -148,12 +148,13 @@ export class MachineStart {
     const instances = await freshInstances(this.#client, numbered);
     if (instances.some(isLive)) return;
     const predecessor = instances.at(-1)?.metadata.name;
+    const { as, part } = asSuspended(numbered, instances.at(-1));
     this.#log.info("machine.start", { vm: keyOf(vm), sequence: numbered.status?.sequence });
     await createInstance(this.#client, numbered, {
-      ...machinePart(numbered),
-      ...pinsOf(vm.spec.hardware, vm.status),
+      ...machinePart(as),
+      ...pinsOf(as.spec.hardware, vm.status),
       ...resumesWith(vm),
-      ...generationOf(numbered),
+      ...generationOf(as),
       ...own,
       interfaces: placedInterfaces(places.interfaces, vm.spec),
       ...(predecessor ? { predecessor } : {}),
@@ -164,6 +165,7 @@ export class MachineStart {
         (pool) => this.#known.pools.get(pool)?.spec.directory.shared === false,
         (key) => this.#known.instancesByMachine.get(key),
       ),
+      ...part,
     });
     if (restarts > 0 && last) {
       const end = last.status?.end;

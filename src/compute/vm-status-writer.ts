@@ -7,6 +7,7 @@ import type { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition } from "../resource/object.ts";
 import { ODD_RETRY_MS } from "./actions.ts";
+import type { NoRoom } from "./changes/plan.ts";
 import type { Host } from "./hosts/kinds.ts";
 import { type Instance, VirtualMachine } from "./kinds.ts";
 import type { Migration } from "./migrations/kinds.ts";
@@ -18,7 +19,7 @@ export class MachineStatusWriter {
   readonly #events: EventRecorder;
   readonly #hosts: Informer<Host>;
   /** Why the host of a machine cannot give it more CPUs and memory. By uid. */
-  readonly #noRoom = new Map<string, string>();
+  readonly #noRoom = new Map<string, NoRoom>();
 
   constructor(
     { client, clock }: { client: Client; clock: Clock },
@@ -32,11 +33,11 @@ export class MachineStatusWriter {
   }
 
   /** Why its host cannot give it more CPUs and memory; undefined when it can. */
-  noRoom({ metadata: { uid = "" } }: VirtualMachine): string | undefined {
+  noRoom({ metadata: { uid = "" } }: VirtualMachine): NoRoom | undefined {
     return this.#noRoom.get(uid);
   }
 
-  setNoRoom({ metadata: { uid = "" } }: VirtualMachine, why: string | undefined): void {
+  setNoRoom({ metadata: { uid = "" } }: VirtualMachine, why: NoRoom | undefined): void {
     if (why) this.#noRoom.set(uid, why);
     else this.#noRoom.delete(uid);
   }

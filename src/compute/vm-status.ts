@@ -1,7 +1,7 @@
 /** What VirtualMachine.status says, as a pure function of what is known. */
 import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
 import type { PendingChange } from "./changes/kinds.ts";
-import { livePlan, tell } from "./changes/plan.ts";
+import { livePlan, type NoRoom, tell } from "./changes/plan.ts";
 import { currentOf, isHeld, isLive } from "./custody.ts";
 import type { KnownDisk } from "./disks/kinds.ts";
 import { isNamed, type Pins } from "./hardware/kinds.ts";
@@ -36,7 +36,7 @@ export interface MachineView {
   isSilent: (host: string) => boolean;
   idle: Idle;
   /** Why its host cannot give it more CPUs and memory. */
-  noRoom?: string | undefined;
+  noRoom?: NoRoom | undefined;
   now: string;
 }
 

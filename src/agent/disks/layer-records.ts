@@ -2,8 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
+import { memoryNow } from "../../compute/changes/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Snapshot } from "../../compute/snapshots/kinds.ts";
+import { formatBytes } from "../../resource/quantity.ts";
 import { exists } from "../../system/exists.ts";
 
 export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
@@ -73,17 +75,18 @@ export async function readJson<T extends TSchema>(path: string, schema: T): Prom
   return value;
 }
 
-/** The machine that memory which is kept now is of. */
+/** The machine that memory which is kept now is of: what the run has, not what it is asked for and may never get. */
 export function describeMemory({ status = {}, spec }: Instance): Omit<KeptMemory, "sizeBytes" | "live"> {
   const { machineType = "", accelerator = "tcg", guestCpu, cpuModel, has } = status;
-  const { cpus, memory, interfaces, disks, hardware } = spec;
+  const { hardware } = spec;
+  const { disks, interfaces } = has ?? spec;
   return {
     machineType,
     accelerator,
-    cpus,
-    memory,
+    cpus: has?.cpus?.now ?? spec.cpus,
+    memory: has?.memory ? formatBytes(memoryNow(has.memory)) : spec.memory,
     networks: interfaces.map(({ network }) => network),
-    ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
+    ...(disks && disks.length > 0 ? { disks: disks.map(({ name }) => name) } : {}),
     ...(has ? { has } : {}),
     ...(guestCpu ? { guestCpu } : {}),
     ...(cpuModel ? { cpuModel } : {}),

@@ -6,7 +6,7 @@ import { at } from "../actions.ts";
 import type { Interface } from "../ipam.ts";
 import { Instance, type VirtualMachine } from "../kinds.ts";
 import { placed } from "./places.ts";
-import { livePlan } from "./plan.ts";
+import { livePlan, type NoRoom } from "./plan.ts";
 
 /** Of networks that the machine is to leave, but its guest may not have left yet. */
 export function stillUsed(vm: VirtualMachine, run: Instance | undefined): Interface[] {
@@ -22,29 +22,39 @@ export function newPlaces(vm: VirtualMachine, interfaces: readonly Interface[]) 
   return isDeepStrictEqual(places, { interfaces: before, disks: known }) ? undefined : places;
 }
 
+/** What is left out, until the API takes the rest: what fits goes, whatever of the other does not. @param lacks what was refused, and why, so far */
+const LESS: readonly ((lacks: readonly string[]) => NoRoom)[] = [
+  () => ({}),
+  ([all = ""]) => ({ cpus: all }),
+  ([, memory = ""]) => ({ memory }),
+  ([, memory = "", cpus = ""]) => ({ cpus, memory }),
+];
+
 /** @returns why the API refused it: no room on the host; undefined when the run has been asked for it all */
 export async function askRun(
   client: Client,
   vm: VirtualMachine,
   instance: Instance,
-): Promise<string | undefined> {
+): Promise<NoRoom | undefined> {
   if (isDeepStrictEqual(livePlan(vm, instance).spec, instance.spec)) return undefined;
-  const ask = (noRoom?: string) =>
+  const ask = (noRoom: NoRoom) =>
     modify(client, Instance, at(instance), "object", (now) => {
       if (now.metadata.uid !== instance.metadata.uid || now.spec.migrateTo) return undefined;
       const { spec } = livePlan(vm, now, noRoom);
       return isDeepStrictEqual(spec, now.spec) ? undefined : { ...now, spec };
     });
-  try {
-    await ask();
-    return undefined;
-  } catch (error) {
-    const causes = isApiError(error, "Invalid") ? (error.details.causes ?? []) : [];
-    const [lack] = causes.filter(({ field }) => field === "spec.memory");
-    if (!lack) throw error;
-    const noRoom = lack.message.replace(/^Forbidden: /, "");
-    // The rest goes all the same.
-    await ask(noRoom);
-    return noRoom;
+  const lacks: string[] = [];
+  for (const less of LESS) {
+    const noRoom = less(lacks);
+    try {
+      await ask(noRoom);
+      return lacks.length > 0 ? noRoom : undefined;
+    } catch (error) {
+      const causes = isApiError(error, "Invalid") ? (error.details.causes ?? []) : [];
+      const lack = causes.find(({ field }) => field === "spec.memory");
+      if (!lack || (noRoom.cpus && noRoom.memory)) throw error;
+      lacks.push(lack.message.replace(/^Forbidden: /, ""));
+    }
   }
+  return undefined;
 }

@@ -239,7 +239,7 @@ describe("what changes in a machine that runs", () => {
       "memory: 256Mi → 512Mi (host a has 1Mi left)",
       "memoryTarget: nothing → 300Mi (host a has 2Mi left)",
     ]);
-    const lacking = livePlan(more, run, "host a has 0Mi free");
+    const lacking = livePlan(more, run, { cpus: "host a has 0Mi free", memory: "host a has 0Mi free" });
     expect([lacking.spec.cpus, lacking.spec.memory]).toEqual([2, "256Mi"]);
     expect(lacking.pending.map(({ restart, reason }) => [restart, reason])).toEqual([
       [false, "host a has 0Mi free"],

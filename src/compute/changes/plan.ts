@@ -15,6 +15,9 @@ import { placedDisks } from "./places.ts";
 
 type Run = Instance["spec"];
 
+/** Why the host of a run cannot give it more of these. */
+export type NoRoom = Partial<Record<"cpus" | "memory", string>>;
+
 export interface LivePlan {
   /** What the run is to be asked for. */
   spec: Run;
@@ -31,16 +34,16 @@ const FIXED = {
 } as const;
 
 /**
- * `instance`: the run that is the machine now, not one that is being made elsewhere. `noRoom`: why its host cannot give it more CPUs and memory.
+ * `instance`: the run that is the machine now, not one that is being made elsewhere.
  */
-export function livePlan(vm: VirtualMachine, instance: Instance, noRoom?: string): LivePlan {
+export function livePlan(vm: VirtualMachine, instance: Instance, noRoom: NoRoom = {}): LivePlan {
   const plan = new Plan(vm, instance);
   plan.resources();
   plan.disks();
   plan.networks();
   plan.cdDrives();
-  plan.cpus(noRoom);
-  plan.memory(noRoom);
+  plan.cpus(noRoom.cpus);
+  plan.memory(noRoom.memory);
   for (const field of ["maxCpus", "maxMemory", "hardware", "bootOrder", "guest"] as const) plan.fixed(field);
   plan.underWay();
   plan.order();
@@ -59,7 +62,7 @@ class Plan {
   constructor(vm: VirtualMachine, { spec, status }: Instance) {
     this.#vm = vm;
     this.#run = spec;
-    this.#has = status?.has;
+    this.#has = status?.has ?? spec.has;
     this.#refused = status?.refused ?? [];
     this.#accelerator = status?.accelerator;
     const { resources: _r, readiness: _d, diskLimits: _l, memoryTarget: _t, ...rest } = spec;

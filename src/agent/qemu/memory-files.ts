@@ -10,6 +10,7 @@ import { createReadStream, readdirSync, readFileSync, readlinkSync, statSync } f
 import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
+import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { exists } from "../../system/exists.ts";
 import { run } from "../../system/run.ts";
@@ -29,7 +30,7 @@ export async function receiveFile(
   let full = false;
   const server = createServer((socket) => {
     server.close();
-    written = pipeline(socket, handle.createWriteStream({ flush: true, highWaterMark: 2 ** 20 }));
+    written = pipeline(socket, takeAll(handle.createWriteStream({ flush: true })));
     written.catch((error: NodeJS.ErrnoException) => {
       full = error.code === "ENOSPC";
     });
@@ -55,6 +56,28 @@ export async function receiveFile(
       void rm(part, { force: true });
     },
   };
+}
+
+/**
+ * Writes into `file` what comes, and takes it to its end also when that fails, which it tells then: a QEMU (7.2) that cannot send the memory of a guest which runs on leaves
+ * it write-protected, and the guest would stand still at its next write, for ever, with QEMU itself once that is told to stop it.
+ */
+function takeAll(file: Writable): Writable {
+  let failed: Error | undefined;
+  file.on("error", (error) => {
+    failed ??= error;
+  });
+  const put = (bytes: Uint8Array, next: () => void) =>
+    failed ? next() : void file.write(bytes, () => next());
+  return new Writable({
+    highWaterMark: 2 ** 20,
+    write: (bytes: Uint8Array, _encoding, next) => put(bytes, next),
+    writev: (all, next) => put(Buffer.concat(all.map(({ chunk }: { chunk: Uint8Array }) => chunk)), next),
+    final(next) {
+      if (failed) return next(failed);
+      file.end((error?: Error | null) => next(failed ?? error));
+    },
+  });
 }
 
 /** Sends the file to whoever listens at `path`. */
@@ -102,11 +125,16 @@ export async function touchMemory(pid: number): Promise<void> {
   }
 }
 
-/** Copies what a guest that stands still has in memory, for `file`. @returns bytes that it takes. @throws CommandError */
+/** Copies what a guest that stands still has in memory, for `file`. @returns bytes that it takes. @throws CommandError; nothing is left of it then */
 export async function keepRam(memory: string, file: string): Promise<number> {
   const part = `${file}.ram.part`;
   await rm(part, { force: true });
-  await run("cp", ["--sparse=always", memory, part], { timeoutMs: COPY_MS });
+  try {
+    await run("cp", ["--sparse=always", memory, part], { timeoutMs: COPY_MS });
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
   await chmod(part, 0o600);
   await rename(part, `${file}.ram.${bootId()}`);
   return (await stat(`${file}.ram.${bootId()}`)).blocks * 512;

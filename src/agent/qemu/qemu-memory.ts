@@ -137,12 +137,16 @@ async function keepMemory(
   // What an attempt that was cut short has left would be taken for the memory of this one.
   await removeMemory(file);
   await checkRoom(record.config.name, file, ram ? statSync(ram).blocks * 512 : await memoryBytes(qmp));
+  const noRoom = `${record.config.name}: there is no room for its memory in its storage pool`;
   let ramBytes = 0;
   const copyApart = async () => {
     if (!ram) return;
     ramBytes = await keepRam(ram, file).catch((cause: unknown) => {
       const said = cause instanceof Error ? cause.message : String(cause);
-      throw new HypervisorError(`${record.config.name}: its memory could not be copied: ${said}`, { cause });
+      const why = said.endsWith("No space left on device")
+        ? noRoom
+        : `${record.config.name}: its memory could not be copied: ${said}`;
+      throw new HypervisorError(why, { cause });
     });
   };
   const { process } = machine;
@@ -155,10 +159,11 @@ async function keepMemory(
     const saved = await saveMemory(qmp, switches, path, { after, ...(ram && apart ? { copyApart } : {}) });
     return { ...saved, sizeBytes: ramBytes + (await receiver.done()) };
   } catch (cause) {
+    // What is kept apart, without its state: nobody would look for it before another memory is kept there.
+    await removeMemory(file);
     // QEMU knows only that nobody took it.
     if (!receiver.isFull()) throw cause;
-    const { name } = record.config;
-    throw new HypervisorError(`${name}: there is no room for its memory in its storage pool`, { cause });
+    throw new HypervisorError(noRoom, { cause });
   } finally {
     receiver.close();
     folder.takeSocketBack();

@@ -118,16 +118,26 @@ export async function saveMemory(
   return { pauseMs, live: way === "live" };
 }
 
-/** Calls off what is under way, and lets the guest go on unless it is to stand still. */
+/**
+ * Calls off what is under way, and lets the guest go on unless it is to stand still. What is sent of a guest that runs is taken to its end instead, by whoever takes it:
+ * called off, QEMU (7.2) would leave its memory write-protected, and the guest would stand still at its next write for ever.
+ */
 export async function abandonMemory(qmp: Qmp, then: "runs" | "stands still" = "runs"): Promise<void> {
-  const over = qmp.waitFor(isOver, RESUME_MS);
+  const over = qmp.waitFor(isOver, SAVE_MS);
   const answer = await qmp.execute("query-migrate");
   if (isFields(answer) && ["setup", "active", "device"].includes(String(answer.status))) {
-    await qmp.execute("migrate_cancel");
+    if (!(await isLive(qmp))) await qmp.execute("migrate_cancel");
     await over;
   }
   if (then === "runs") await goOn(qmp);
   await setWay(qmp, "still");
+}
+
+async function isLive(qmp: Qmp): Promise<boolean> {
+  const all = await qmp.execute("query-migrate-capabilities");
+  return (Array.isArray(all) ? all : []).some(
+    (each) => isFields(each) && each.capability === "background-snapshot" && each.state === true,
+  );
 }
 
 async function goOn(qmp: Qmp): Promise<void> {

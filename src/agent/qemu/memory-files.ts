@@ -6,15 +6,22 @@
  *   FILE.ram.BOOT  until it is on disk: what it holds is sure only as long as the host runs (BOOT is its boot id)
  *   FILE.ram       from then on
  */
+import { spawn } from "node:child_process";
 import { createReadStream, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { exists } from "../../system/exists.ts";
 import { run } from "../../system/run.ts";
 import { bootId } from "../boot-id.ts";
+
+/**
+ * Writes what comes, and takes it to its end also where it cannot be written, and when the agent has died: a QEMU (7.2) that cannot send the memory of a guest which
+ * runs on leaves it write-protected, and the guest stands still at its next write, for ever, with QEMU itself once that is told to stop it.
+ */
+const TAKE =
+  "dd bs=1M iflag=fullblock conv=fsync status=none; code=$?; [ $code = 0 ] || cat > /dev/null; exit $code";
 
 /** Listens at `path` for one connection, and writes what comes to `file`: whole or not at all. Only `user` can connect. */
 export async function receiveFile(
@@ -27,13 +34,24 @@ export async function receiveFile(
   const handle = await open(part, "wx", 0o600);
   let written: Promise<void> = Promise.reject(new Error("nothing was sent"));
   written.catch(() => undefined);
-  let full = false;
-  const server = createServer((socket) => {
+  let said = "";
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
     server.close();
-    written = pipeline(socket, takeAll(handle.createWriteStream({ flush: true })));
-    written.catch((error: NodeJS.ErrnoException) => {
-      full = error.code === "ENOSPC";
+    const child = spawn("sh", ["-c", TAKE], {
+      stdio: [socket, handle.fd, "pipe"],
+      detached: true,
+      env: { ...process.env, LC_ALL: "C" },
     });
+    // It alone has the connection from now on.
+    socket.destroy();
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    written = new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code) => (code === 0 ? resolve() : reject(new Error(`${part}: ${said.trim()}`))));
+    });
+    written.catch(() => undefined);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -49,7 +67,7 @@ export async function receiveFile(
       return (await stat(file)).size;
     },
     /** Whether it ended because there was no room. */
-    isFull: () => full,
+    isFull: () => said.includes(NO_SPACE),
     close() {
       server.close();
       void handle.close().catch(() => undefined);
@@ -58,27 +76,8 @@ export async function receiveFile(
   };
 }
 
-/**
- * Writes into `file` what comes, and takes it to its end also when that fails, which it tells then: a QEMU (7.2) that cannot send the memory of a guest which runs on leaves
- * it write-protected, and the guest would stand still at its next write, for ever, with QEMU itself once that is told to stop it.
- */
-function takeAll(file: Writable): Writable {
-  let failed: Error | undefined;
-  file.on("error", (error) => {
-    failed ??= error;
-  });
-  const put = (bytes: Uint8Array, next: () => void) =>
-    failed ? next() : void file.write(bytes, () => next());
-  return new Writable({
-    highWaterMark: 2 ** 20,
-    write: (bytes: Uint8Array, _encoding, next) => put(bytes, next),
-    writev: (all, next) => put(Buffer.concat(all.map(({ chunk }: { chunk: Uint8Array }) => chunk)), next),
-    final(next) {
-      if (failed) return next(failed);
-      file.end((error?: Error | null) => next(failed ?? error));
-    },
-  });
-}
+/** What programs say where a file system is full. */
+export const NO_SPACE = "No space left on device";
 
 /** Sends the file to whoever listens at `path`. */
 export async function sendFile(file: string, path: string): Promise<void> {

@@ -1,4 +1,4 @@
-/** A storage pool that others fill while a guest's memory is written into it: the guest runs on, nothing of the memory is left there, and it can be kept later. */
+/** What goes wrong while a guest's memory is written: a storage pool that others fill, an agent that dies. The guest runs on, and its memory can be kept later. */
 import { appendFileSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -31,28 +31,32 @@ beforeEach(async () => {
 });
 afterEach(() => run("umount", ["-l", pool]));
 
-/** Fills the pool as soon as so much of the memory is there. @returns whether it did */
-function fillMeanwhile(): () => boolean {
-  let [filled, over] = [false, false];
+/** Does that as soon as some of the memory is there. @returns whether it did */
+function meanwhile(work: () => void): () => boolean {
+  let [done, over] = [false, false];
   const look = () => {
     if (over) return;
     const written = readdirSync(pool)
       .filter((name) => name !== "before")
       .reduce((sum, name) => sum + statSync(join(pool, name)).blocks * 512, 0);
     if (written < 2 ** 20) return void setImmediate(look);
-    filled = true;
-    const chunk = Buffer.alloc(2 ** 18);
-    try {
-      for (;;) appendFileSync(others(), chunk);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
-    }
+    done = true;
+    work();
   };
   look();
   return () => {
     over = true;
-    return filled;
+    return done;
   };
+}
+
+function fill(): void {
+  const chunk = Buffer.alloc(2 ** 18);
+  try {
+    for (;;) appendFileSync(others(), chunk);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOSPC")) throw error;
+  }
 }
 
 const NO_ROOM =
@@ -64,11 +68,26 @@ it.each([
   { what: "apart from the devices' state", keep: () => host.saveMemory(id, [], file(), { apart: true }) },
   { what: "apart, of one that is suspended", keep: () => host.suspend(id, file(), { apart: true }) },
 ])("$what", async ({ keep }) => {
-  const hasFilled = fillMeanwhile();
+  const hasFilled = meanwhile(fill);
   await expect(keep().finally(() => expect(hasFilled()).toBe(true))).rejects.toThrow(NO_ROOM);
   await inState(host, id, "running");
   expect(await host.get(id)).not.toHaveProperty("pausedBy");
   await until(() => (readdirSync(pool).join() === "before,others" ? true : undefined));
   for (const name of readdirSync(pool)) rmSync(join(pool, name));
   expect((await keep()).sizeBytes).toBeGreaterThan(32 * 2 ** 20);
+});
+
+it("an agent dies while the memory of a guest that runs is written: the next one lets that end, and the guest is not frozen", async () => {
+  const hasDied = meanwhile(() => host.close());
+  await host.saveMemory(id, [], file()).catch(() => undefined);
+  expect(hasDied()).toBe(true);
+  host.close(); // it has tried to go on
+  host = machines.hypervisor("a");
+  await host.abandonMemory(id);
+  await inState(host, id, "running");
+  // Its virtual CPUs can be stopped, and go on.
+  await host.setPaused(id, true);
+  await inState(host, id, "paused");
+  await host.setPaused(id, false);
+  await inState(host, id, "running");
 });

@@ -22,6 +22,7 @@ import {
   copyRam,
   keepRam,
   memoryOf,
+  NO_SPACE,
   receiveFile,
   removeMemory,
   sendFile,
@@ -143,7 +144,7 @@ async function keepMemory(
     if (!ram) return;
     ramBytes = await keepRam(ram, file).catch((cause: unknown) => {
       const said = cause instanceof Error ? cause.message : String(cause);
-      const why = said.endsWith("No space left on device")
+      const why = said.endsWith(NO_SPACE)
         ? noRoom
         : `${record.config.name}: its memory could not be copied: ${said}`;
       throw new HypervisorError(why, { cause });

@@ -89,6 +89,20 @@ function follow(...args: string[]): { text: () => string; stop: () => Promise<nu
 /** Ages differ by the second in which they are asked for. */
 const ageless = (table: string) => table.replace(/ +\d+[smhd]\S*$/gm, "");
 
+describe("snapshot, rollback and migrate", () => {
+  it("make nothing for a machine or a snapshot that is not there: it would stay as a failed one", async () => {
+    const nobody =
+      'vireo: there is no machine "nobody" in the namespace default; vireo get vm -A lists them\n';
+    expect(await fails("snapshot", "vm/nobody")).toBe(nobody);
+    expect(await fails("migrate", "vm/nobody")).toBe(nobody);
+    expect(await fails("rollback", "vm/nobody", "--to", "old")).toBe(nobody);
+    expect(await fails("rollback", "vm/db", "--to", "old")).toBe(
+      'vireo: there is no snapshot "old" in the namespace default; vireo get snapshots -A lists them\n',
+    );
+    expect(await ok("get", "snapshots,rollbacks,migrations", "-o", "name")).toBe("");
+  });
+});
+
 describe("get", () => {
   it.each([
     ["vm"],

@@ -66,6 +66,25 @@ describe("a paused machine", () => {
     await here.guest();
   });
 
+  it("is told as that also while its memory is kept", async () => {
+    await patch({ paused: true });
+    await phase("Paused");
+    const { id } = await here.guest("paused");
+    const { world } = here;
+    world.saving.add(id);
+    world.set(id, { pausedBy: "snapshot" });
+    await until("some looks at it", async () => {
+      world.set(id, {});
+      return world.whileSaving.looks >= 5;
+    });
+    expect((await here.estate.vm("web")).status?.phase).toBe("Paused");
+    expect(await events()).not.toContain("Resumed");
+    world.saving.delete(id);
+    world.set(id, { pausedBy: "user" });
+    await patch({ paused: null });
+    await phase("Running");
+  });
+
   it("is stopped by the power button, for which it runs; and starts paused while spec says so", async () => {
     await patch({ paused: true });
     await phase("Paused");

@@ -1,4 +1,4 @@
-/** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
+/** `vireo snapshot`, `rollback`, `migrate`: each makes an object of a machine that is there, as `kubectl create` would, and tells how it goes on. */
 import { randomUUID } from "node:crypto";
 import type { ServedKind } from "../client/discovery.ts";
 import { GuestCommand, passwordContext } from "../compute/guest-commands/kinds.ts";
@@ -26,7 +26,7 @@ export async function snapshot(
   options: MachineOptions & { name?: string; quiesce: boolean; memory: boolean },
   print: Print,
 ): Promise<void> {
-  const { session, vm, namespace } = await machineOf(options);
+  const { session, vm, namespace } = await thereOf(options);
   const name = options.name ?? nameOfNow(vm);
   const spec = { vm, quiesce: options.quiesce, memory: options.memory };
   const standing = (object: Snapshot): Standing => {
@@ -61,8 +61,10 @@ export interface RollbackOptions {
 
 /** @throws UserError when it failed */
 export async function rollback(options: MachineOptions & RollbackOptions, print: Print): Promise<void> {
-  const { session, vm, namespace } = await machineOf(options);
+  const { session, vm, namespace } = await thereOf(options);
   const { to: snapshot, keep, keepMemory, memory } = options;
+  if (!(await session.client.get(Snapshot, { name: snapshot, namespace })))
+    throw missing("snapshot", snapshot, namespace);
   const spec = { vm, snapshot, keep, ...(keepMemory === undefined ? {} : { keepMemory }), memory };
   const standing = standingOf("Succeeded", ["Failed"]);
   const metadata = { name: nameOfNow(vm), namespace };
@@ -137,7 +139,7 @@ export async function setPassword(
 
 /** @throws UserError when it failed or was called off */
 export async function migrate(options: MachineOptions & { to?: string }, print: Print): Promise<void> {
-  const { session, vm, namespace } = await machineOf(options);
+  const { session, vm, namespace } = await thereOf(options);
   const spec = { vm, ...(options.to ? { to: options.to, reason: "asked for by hand" } : {}) };
   const standing = standingOf("Succeeded", ["Failed", "Cancelled"]);
   const metadata = { name: nameOfNow(vm), namespace };
@@ -154,6 +156,15 @@ export async function machineOf({ machine, ...place }: Omit<MachineOptions, "tim
   const session = await openSession(place);
   const { kind, name: vm } = parseName(session.kinds, "vm", machine);
   return { session, kind, vm, namespace: session.namespace ?? "default" };
+}
+
+/** Before an object is made that could only fail, and would stay. @throws UserError when there is no such machine */
+async function thereOf(options: MachineOptions): ReturnType<typeof machineOf> {
+  const found = await machineOf(options);
+  const { session, vm: name, namespace } = found;
+  if (!(await session.client.get(VirtualMachine, { name, namespace })))
+    throw missing("machine", name, namespace);
+  return found;
 }
 
 /** Of a kind whose status has a phase and a message. */

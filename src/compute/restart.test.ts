@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Instance, VirtualMachine } from "./kinds.ts";
+import type { Suspended } from "./lifecycle/kinds.ts";
 import { decideStart } from "./restart.ts";
 
 type Spec = VirtualMachine["spec"];
@@ -112,6 +113,21 @@ describe("a machine that ended", () => {
       reason: "NotSuspended",
       message: expect.stringContaining("its run ended before it was suspended (Crashed: as it was)"),
     });
+  });
+
+  it("before it could go on with its memory is still suspended: that is kept", () => {
+    const down = (suspended?: Suspended) =>
+      decideStart(vm({ running: false }, suspended ? { suspended } : {}), ended("Requested"), 0);
+    const suspended = {
+      time: "t",
+      host: "a",
+      sizeBytes: 1,
+      saveMs: 1,
+      accelerator: "tcg",
+      cpuModel: "x",
+    } as const;
+    expect(down(suspended)).toMatchObject({ do: "stay", phase: "Suspended" });
+    expect(down()).toMatchObject({ do: "stay", phase: "Stopped" });
   });
 
   it("because its memory could not be loaded stays until it is asked for or given up", () => {

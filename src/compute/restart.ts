@@ -45,7 +45,7 @@ export function decideStart(
     message,
   });
   if (!spec.running)
-    return status?.suspended && end?.reason === "Suspended"
+    return status?.suspended
       ? stay("Suspended", "Suspended", `suspended; \`${start}\` goes on with its memory`)
       : stay("Stopped", "Stopped", "stopped, as spec.running says");
   if (spec.suspended) {

@@ -134,10 +134,10 @@ export class MachineConsoles {
 
   #withDisplay(id: MachineId): ReturnType<ConsoleAccess["machine"]> {
     const found = this.#access.machine(id);
-    const { name, hardware } = found.record.config;
+    const { hardware } = found.record.config;
     if ((hardware?.video ?? "none") !== "none") return found;
     throw new HypervisorError(
-      `${name} has no display (spec.hardware.video is none): stop it, set that to vga, and start it again; or use its serial console`,
+      "the machine has no display (spec.hardware.video is none): set that to vga, and restart it; or use its serial console",
     );
   }
 }

@@ -94,7 +94,8 @@ export class Lifecycle {
       await this.#write(instance, { watchdogTime, ...this.#boots(instance, message) });
       return { requeueAfterMs: 1 };
     }
-    await this.#runsAgain(instance);
+    // While its memory is kept it stands still for us: one that is paused does so before and after that, too.
+    if (!isHeld) await this.#runsAgain(instance);
     return "runs";
   }
 

@@ -197,12 +197,9 @@ export class Start {
     }
   }
 
-  /** Its guest runs, or is to stand still from the beginning. */
-  async started(
-    instance: Instance,
-    machine: MachineState,
-    has: InstanceStatus["has"] = instance.status?.has ?? beginning(instance),
-  ): Promise<Again> {
+  /** Its guest runs, or is to stand still from the beginning. @param went what it has, when it went on with memory */
+  async started(instance: Instance, machine: MachineState, went?: InstanceStatus["has"]): Promise<Again> {
+    const has = went ?? instance.status?.has ?? beginning(instance);
     await this.#shares.set(instance);
     await this.#status.write(instance, {
       phase: "Starting",
@@ -212,7 +209,13 @@ export class Start {
       ...(machine.guestCpu ? { guestCpu: machine.guestCpu } : {}),
       ...this.hostOf(machine),
       startedTime: this.#now(),
-      ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
+      ...ready(
+        instance,
+        this.#now(),
+        false,
+        "Booting",
+        `the guest ${went ? "goes on with its memory" : "is booting"}`,
+      ),
     });
     return { requeueAfterMs: this.#probeMs };
   }

@@ -1,11 +1,12 @@
 /** The `vireo` command as users run it, a process, against a real API server; where it and kubectl say the same, it is compared. */
 import { execFile, spawn } from "node:child_process";
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
 import { LocalClient } from "../src/api/local.ts";
 import { Namespace } from "../src/api/namespaces.ts";
+import { Pki } from "../src/api/pki.ts";
 import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
@@ -129,6 +130,19 @@ describe("get", () => {
     const yaml = await ok("get", ...args, "-o", "yaml");
     expect(parse(yaml, { version: "1.1" })).toEqual(wanted);
     expect(parse(yaml)).toEqual(wanted);
+  });
+
+  it("says that nothing is up where somebody else answers at its address", async () => {
+    const state = join(stack.folder, "stopped");
+    mkdirSync(state);
+    const other = readFileSync(stack.kubeconfig, "utf8").replace(
+      /(?<=certificate-authority-data: ).*/,
+      Buffer.from((await Pki.open(join(state, "pki"))).ca).toString("base64"),
+    );
+    writeFileSync(join(state, "kubeconfig"), other);
+    expect(await fails("--state", state, "get", "vm")).toMatch(
+      /cannot reach .*certificate.*; nothing is up in .*stopped: `vireo up` starts it\n$/,
+    );
   });
 
   it("says what is wrong and what would be right", async () => {

@@ -140,7 +140,8 @@ export function whyNot(
   if (elsewhere.length > 0)
     return (
       `these machines are on other hosts, where they would run on with nobody to stop them:${listed(elsewhere)}\n` +
-      "stop or delete them first (vireo stop, vireo delete); `vireo down --keep` stops what runs on this machine and destroys nothing"
+      "stop or delete them first (vireo stop, vireo delete); `vireo down --keep` stops what runs on this machine and destroys nothing. " +
+      "Where such a host is gone for good, remove the state folder yourself after that"
     );
   return undefined;
 }

@@ -1,4 +1,5 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
+import { existsSync } from "node:fs";
 import { Argument, Command, Help, Option } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
@@ -311,12 +312,16 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-/** What to do when nobody listens where the control plane should be. */
+/** What to do when nobody listens where the control plane should be, or somebody else: nothing runs after `vireo down --keep`. */
 function wayOut(error: unknown): string {
   let cause = error;
   while (cause instanceof UserError || cause instanceof ApiError) cause = cause.cause;
   const isRefused = cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
-  return isRefused ? "; `vireo doctor` tells what runs, `vireo up` starts what does not" : "";
+  if (isRefused) return "; `vireo doctor` tells what runs, `vireo up` starts what does not";
+  const { state, kubeconfig, record } = paths();
+  const isStopped = existsSync(kubeconfig) && !existsSync(record);
+  const isAway = error instanceof Error && error.message.startsWith("cannot reach");
+  return isAway && isStopped ? `; nothing is up in ${state}: \`vireo up\` starts it` : "";
 }
 
 try {

@@ -109,9 +109,10 @@ export default function Create() {
       setSent({ busy: false, error });
     }
   };
-  // Who may not list them knows those of the machines that he sees.
+  // Who sees one alone may not list them.
   const made = useQuery({
     queryKey: ["namespaces"],
+    enabled: scope === "",
     queryFn: ({ signal }) =>
       request<{ items: { metadata: { name: string } }[] }>("GET", "/api/v1/namespaces", { signal }),
     retry: false,

@@ -123,3 +123,32 @@ it("of a host prints why it is on or off, what was wanted before and came of it,
     "forecast  nothing",
   ]);
 });
+
+it("prints what a host's wake test waits for, and what came of the newest", () => {
+  const lines: string[] = [];
+  const message = "its wake test is due since 2026-01-08T00:00:00Z, and waits for 22:00-06:00 UTC";
+  const startedTime = "2026-01-01T00:00:00Z";
+  const host: Host = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "a" },
+    spec: {},
+    status: {
+      conditions: [
+        { type: "WakeTestDue", status: "True", reason: "Due", message, lastTransitionTime: startedTime },
+      ],
+      power: {
+        state: "On",
+        since: startedTime,
+        lastWakeTest: { startedTime, finishedTime: startedTime, passed: true, message: "it woke in 80 s" },
+      },
+    },
+  };
+  describePower(host, { kind: "HostPower", apiVersion: "vireo.dev/v1", host: "a", why: "on" }, (line) =>
+    lines.push(line),
+  );
+  expect(lines.slice(-2)).toEqual([
+    `test      ${message}`,
+    `tested    ${startedTime}, passed: it woke in 80 s`,
+  ]);
+});

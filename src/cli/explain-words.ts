@@ -1,7 +1,8 @@
 /** What `vireo explain vm/NAME` and `host/NAME` print of the server's answer. Pure. */
 import type { Host } from "../compute/hosts/kinds.ts";
 import type { Placed, PowerTold } from "../director/planning/answers.ts";
-import { pendingOf } from "../power/kinds.ts";
+import { pendingOf, WAKE_TEST_DUE } from "../power/kinds.ts";
+import { getCondition } from "../resource/object.ts";
 
 type Print = (line: string) => void;
 
@@ -41,11 +42,15 @@ function describeHosts({ hosts, others }: Placed, print: Print): void {
 
 /** Why it is on or off, with what was wanted before and came of it. */
 export function describePower(host: Host, { why, forecast }: PowerTold, print: Print): void {
-  const { power } = host.status ?? {};
+  const { power, conditions } = host.status ?? {};
+  const due = getCondition(conditions, WAKE_TEST_DUE);
+  const { lastWakeTest: last } = power ?? {};
   const pending = pendingOf(host);
   print(`host/${host.metadata.name}`);
   print(`power     ${power?.state ?? "not known"}${pending ? `, to be ${pending.power}` : ""}`);
   print(`why       ${why}`);
+  if (due?.status === "True") print(`test      ${due.message}`);
+  if (last) print(`tested    ${last.startedTime}, ${last.passed ? "passed" : "failed"}: ${last.message}`);
   if (power?.boots?.length) print(`boots     ${power.boots.join(", ")} s, the newest last`);
   for (const { since, power: what, succeeded, message } of power?.past ?? [])
     print(`          ${since} ${what}${succeeded ? "" : " failed"}: ${message}`);

@@ -70,6 +70,21 @@ it("a change is held to what it adds; one that adds nothing is never refused", a
   await plane.client.delete(VirtualMachine, at("a"));
 });
 
+it("data disks that are taken out of a machine are kept, and count until it is deleted", async () => {
+  await limit("disks", { "requests.storage": "10Gi" });
+  const disk = (name: string, size: string) => ({ name, size });
+  await create("a", { diskSize: "2Gi", disks: [disk("one", "6Gi"), disk("never", "1Gi")] });
+  const patch = (disks: object[]) => plane.client.patch(VirtualMachine, at("a"), { spec: { disks } });
+  const status = { disks: [{ ...disk("one", "6Gi"), made: true }, disk("never", "1Gi")] };
+  await plane.client.patch(VirtualMachine, at("a"), { status }, { subresource: "status" });
+  await patch([]);
+  expect(await refusal(patch([disk("two", "3Gi")]))).toContain(
+    "exceeded quota: disks, requested: requests.storage=3Gi, used: requests.storage=8Gi, limited: requests.storage=10Gi",
+  );
+  // It is the same one.
+  await patch([disk("one", "6Gi"), disk("two", "2Gi")]);
+});
+
 it("with a limit of storage a machine has to say its size", async () => {
   await limit("disks", { "requests.storage": "10Gi" });
   expect(await refusal(create("a"))).toBe(

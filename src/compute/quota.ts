@@ -21,7 +21,7 @@ const COUNTED: Readonly<Record<string, (vm: VirtualMachine) => number | undefine
   [COUNT]: () => 1,
   "requests.cpu": ({ spec }) => spec.cpus,
   "requests.memory": ({ spec }) => parseBytes(spec.memory),
-  "requests.storage": ({ spec }) => storageOf(spec),
+  "requests.storage": storageWithKept,
 };
 /** The field of a machine that has to be there when there is a limit. */
 const FIELD: Readonly<Record<string, string>> = {
@@ -104,6 +104,15 @@ export function checkResourceQuota({ spec }: ResourceQuota): Cause[] {
       return [{ field, reason: "FieldValueInvalid", message: `Invalid value: ${error.message}` }];
     }
   });
+}
+
+/** Also of data disks that were taken out of spec: they are kept, and take their room until the machine is deleted. */
+function storageWithKept({ spec, status }: VirtualMachine): number | undefined {
+  const asked = storageOf(spec);
+  if (asked === undefined) return undefined;
+  const isAsked = (name: string) => spec.disks?.some((disk) => disk.name === name) ?? false;
+  const kept = (status?.disks ?? []).filter(({ name, made }) => made && !isAsked(name));
+  return kept.reduce((all, { size }) => all + (size === undefined ? 0 : parseBytes(size)), asked);
 }
 
 /** What one machine uses of a resource. One that is not of its kind's shape is a machine, of which no more is known. */

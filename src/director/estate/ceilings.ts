@@ -30,8 +30,9 @@ export class Ceilings {
   private readonly shelves: Shelves;
   /** As hosts have it, whatever is on them. */
   private readonly full: Float64Array;
-  private readonly there = new Map<number, Shares[]>();
-  private readonly ofItem = new Map<number, Shares>();
+  /** By host, of all that are there. */
+  private readonly there: Shares[][];
+  private readonly ofItem: (Shares | undefined)[] = [];
   private readonly known = new Map<readonly Policy[], { shares: Shares | undefined }>();
   /** Those that say the same are one. */
   private readonly distinct = new Map<string, Shares>();
@@ -40,6 +41,7 @@ export class Ceilings {
     this.shelves = shelves;
     this.full = shelves.state.model.capacity.slice();
     this.base = new Float64Array(this.full.length).fill(Number.POSITIVE_INFINITY);
+    this.there = Array.from({ length: this.full.length / RESOURCES }, () => []);
     for (const [h, host] of hosts.entries()) this.base.set(baseOf(host), h * RESOURCES);
   }
 
@@ -56,29 +58,28 @@ export class Ceilings {
 
   /** An item was put there (-1: nowhere), which these policies choose. */
   moved(item: number, from: number, to: number, policies: readonly Policy[]): void {
-    const before = this.ofItem.get(item);
+    const before = this.ofItem[item];
     if (before && from >= 0) {
-      this.ofItem.delete(item);
-      const list = this.there.get(from) ?? [];
+      this.ofItem[item] = undefined;
+      const list = this.there[from] as Shares[];
       list.splice(list.indexOf(before), 1);
-      if (list.length === 0) this.there.delete(from);
       // Others there want the same.
       if (!list.includes(before)) this.fit(from);
     }
     const shares = to < 0 ? undefined : this.sharesOf(policies);
     if (!shares) return;
-    this.ofItem.set(item, shares);
-    const list = this.there.get(to) ?? [];
-    this.there.set(to, list);
+    this.ofItem[item] = shares;
+    const list = this.there[to] as Shares[];
     const isNew = !list.includes(shares);
     list.push(shares);
     if (isNew) this.fit(to);
   }
 
   private fit(h: number): void {
-    const list = this.there.get(h) ?? [];
+    const list = this.there[h] as Shares[];
     const now = this.full.slice(h * RESOURCES, (h + 1) * RESOURCES);
-    for (const shares of list)
+    // Most want the same.
+    for (const shares of new Set(list))
       for (let r = 0; r < DECLARED; r++) now[r] = Math.min(now[r] as number, this.ceiling(shares, h, r));
     this.shelves.resize(h, now);
   }

@@ -2,6 +2,7 @@
 import { selects } from "../../resource/selector.ts";
 import { byPriority, type Policy } from "../kinds.ts";
 import type { Estate, MachineView } from "./estate.ts";
+import { NOTHING, Tuples } from "./tuples.ts";
 
 export const NO_POLICIES: readonly Policy[] = [];
 
@@ -14,6 +15,8 @@ function chooses(policy: Policy, machine: MachineView): boolean {
 interface Ranked {
   rank: number;
   policy: Policy;
+  /** It chooses each machine that it is found for: nothing else is to be asked. */
+  sure: boolean;
 }
 
 interface Filed {
@@ -29,8 +32,9 @@ export class Chosen {
   /** By namespace: policies that any machine may be chosen by, and those that need a label. */
   private readonly policies = new Map<string, Filed>();
   private readonly contents = new Map<Policy, number>();
-  /** By the ranks of the policies: machines that the same choose have the same list. */
-  private readonly lists = new Map<string, readonly Policy[]>();
+  /** Machines that the same choose have the same list; by the number of the policies' ranks. */
+  private readonly lists: (readonly Policy[] | undefined)[] = [];
+  private readonly tuples = new Tuples();
 
   constructor({ machines, policies }: Estate) {
     this.file(policies);
@@ -51,16 +55,18 @@ export class Chosen {
       const namespace = metadata.namespace ?? "default";
       const own: Filed = this.policies.get(namespace) ?? { any: [], by: new Map() };
       this.policies.set(namespace, own);
-      const [label] = Object.entries(spec.selector.matchLabels ?? {});
+      const { matchLabels = {}, matchExpressions = [] } = spec.selector;
+      const [label, ...more] = Object.entries(matchLabels);
+      const ranked = { rank, policy, sure: more.length === 0 && matchExpressions.length === 0 };
       if (!label) {
-        own.any.push({ rank, policy });
+        own.any.push(ranked);
         continue;
       }
       const values: Map<string, Ranked[]> = own.by.get(label[0]) ?? new Map<string, Ranked[]>();
       own.by.set(label[0], values);
       const filed = values.get(label[1]) ?? [];
       values.set(label[1], filed);
-      filed.push({ rank, policy });
+      filed.push(ranked);
     }
   }
 
@@ -84,23 +90,27 @@ export class Chosen {
   find(machine: MachineView): readonly Policy[] {
     const own = this.policies.get(machine.namespace);
     if (!own) return NO_POLICIES;
-    const found = own.any.filter(({ policy }) => chooses(policy, machine));
-    for (const key in machine.labels)
-      for (const each of own.by.get(key)?.get(machine.labels[key] as string) ?? [])
-        if (chooses(each.policy, machine)) found.push(each);
+    const found: Ranked[] = [];
+    for (const each of own.any) if (each.sure || chooses(each.policy, machine)) found.push(each);
+    for (const key in machine.labels) {
+      const filed = own.by.get(key)?.get(machine.labels[key] as string);
+      if (filed) for (const each of filed) if (each.sure || chooses(each.policy, machine)) found.push(each);
+    }
     if (found.length === 0) return NO_POLICIES;
     found.sort((a, b) => a.rank - b.rank);
-    let key = "";
-    for (const { rank } of found) key += `${rank},`;
-    const known = this.lists.get(key);
+    let number = NOTHING;
+    for (const { rank } of found) number = this.tuples.with(number, rank);
+    const known = this.lists[number];
     if (known) return known;
     const list = found.map(({ policy }) => policy);
-    this.lists.set(key, list);
+    this.lists[number] = list;
     return list;
   }
 
   membersOf(policy: Policy): number[] {
-    const members = this.members.get(policy) ?? [];
+    const known = this.members.get(policy);
+    if (known) return known;
+    const members: number[] = [];
     this.members.set(policy, members);
     return members;
   }

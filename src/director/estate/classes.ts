@@ -18,6 +18,7 @@ import type { AddedWatts } from "./added-watts.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import type { Sight } from "./sight.ts";
 import type { Tariffs } from "./tariffs.ts";
+import { NOTHING, Tuples } from "./tuples.ts";
 import { LEVELS, levelOf } from "./watts.ts";
 
 /** Memory of hosts of one kind differs by less than a twentieth. */
@@ -32,7 +33,8 @@ export interface HostKinds {
 
 /** @param sight what the rules see of them */
 export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tariffs): HostKinds {
-  const known = new Map<string, number>();
+  const tuples = new Tuples();
+  const known = new Map<number, number>();
   const examples: HostView[] = [];
   const of = Int32Array.from(hosts, (host, h) => {
     const {
@@ -48,7 +50,7 @@ export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tarif
       has,
     } = host;
     const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
-    const key = JSON.stringify([
+    const traits = [
       sight.ofHosts[h],
       mhz,
       cpus,
@@ -56,15 +58,16 @@ export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tarif
       memory,
       idleWatts,
       maxWatts,
-      wattsCurve,
+      wattsCurve?.join(),
       accelerator,
       cpuModel,
-      has,
+      has && JSON.stringify(has),
       host.sockets,
       host.dedicatedTo,
       // What power costs there.
       sites.has(host.site) ? host.site : "",
-    ]);
+    ];
+    const key = traits.reduce<number>((number, trait) => tuples.with(number, trait), NOTHING);
     const kind = known.get(key);
     if (kind !== undefined) return kind;
     known.set(key, examples.length);
@@ -100,6 +103,9 @@ export class Judgement {
   /** How much better one is that another machine of the policy is on. */
   readonly licensed: Float64Array;
 
+  /** At most. */
+  readonly mostLicensed: number;
+
   /** @param asked policies and rules of theirs that it is judged by (sight.ts) @param from the host that the example is on */
   constructor(
     example: MachineView,
@@ -128,6 +134,7 @@ export class Judgement {
       );
       this.licensed[kind] = weights.licences * (1 - unlicensedValue(host.sockets, mostSockets));
     }
+    this.mostLicensed = this.licensed.reduce((most, each) => Math.max(most, each), 0);
   }
 }
 

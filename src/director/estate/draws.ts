@@ -4,15 +4,18 @@
  */
 import type { State } from "../solver/state.ts";
 import type { HostView, MachineView } from "./estate.ts";
-import { drawOn } from "./use.ts";
+import { expectedOf, processorsOf } from "./use.ts";
 
 /** Of a share of 1. */
 const UNITS = 2 ** 30;
 
 export class Draws {
-  private readonly hosts: readonly HostView[];
-  /** Of each item its machine, as it is; one that stands for none is on no host. */
-  private readonly machines: (MachineView | undefined)[];
+  /** Of each item what it is expected to use, in processors, not a number where nobody has measured it; and its CPUs (use.ts, drawOn). One that stands for none is on no host. */
+  private readonly use: Float64Array;
+  private readonly cpus: Float64Array;
+  /** Of each host of the estate what these are shares of; of those that are only known by name 0. */
+  private readonly processors: Float64Array;
+  private readonly givenOut: Float64Array;
   /** By host. */
   private readonly taken: Float64Array;
 
@@ -23,16 +26,24 @@ export class Draws {
     shadows: ReadonlyMap<number, number>,
     { at, model }: Pick<State, "at" | "model">,
   ) {
-    this.hosts = hosts;
-    this.machines = [...machines];
-    for (const [i, shadow] of shadows) this.machines[shadow] = machines[i];
+    this.use = new Float64Array(model.items);
+    this.cpus = new Float64Array(model.items);
+    this.processors = new Float64Array(model.hosts);
+    this.givenOut = new Float64Array(model.hosts);
+    for (const [h, host] of hosts.entries()) {
+      this.processors[h] = processorsOf(host);
+      this.givenOut[h] = host.cpus;
+    }
+    for (const [i, machine] of machines.entries()) this.become(i, machine);
+    for (const [i, shadow] of shadows) this.become(shadow, machines[i] as MachineView);
     this.taken = new Float64Array(model.hosts);
     for (const [item, h] of at.entries()) this.moved(item, -1, h);
   }
 
   /** The item stands for this machine from now on; it is on no host. */
   become(item: number, machine: MachineView): void {
-    this.machines[item] = machine;
+    this.use[item] = machine.use ? expectedOf(machine.use) : Number.NaN;
+    this.cpus[item] = machine.cpus;
   }
 
   /** -1: it was, or is, nowhere. */
@@ -47,7 +58,12 @@ export class Draws {
   }
 
   private unitsOf(item: number, h: number): number {
-    const [machine, host] = [this.machines[item], this.hosts[h]];
-    return machine && host ? Math.round(drawOn(machine, host) * UNITS) : 0;
+    const processors = this.processors[h] as number;
+    if (processors === 0) return 0;
+    const use = this.use[item] as number;
+    const share = Number.isNaN(use)
+      ? (this.cpus[item] as number) / (this.givenOut[h] as number)
+      : use / processors;
+    return Math.round(share * UNITS);
   }
 }

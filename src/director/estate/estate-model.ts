@@ -42,12 +42,19 @@ export const baseOf = (host: HostView): number[] => {
   const link = host.linkMbps * BYTES_A_MBIT || UNSAID;
   return [processorsOf(host), ownMemoryBytes, iops, diskBytes, networkBytes ?? link];
 };
-export const demandOf = (machine: MachineView): number[] => {
+export const demandOf = (machine: MachineView): number[] =>
+  putDemand(machine, new Array<number>(RESOURCES), 0);
+/** Writes it there. */
+function putDemand<T extends number[] | Float64Array>(machine: MachineView, into: T, begin: number): T {
   const { iops = 0, diskBytes = 0, networkBytes = 0 } = machine.io ?? {};
-  const declared = [machine.cpus, machine.memoryBytes, iops, diskBytes, networkBytes];
-  for (let r = DECLARED; r < RESOURCES; r++) declared.push(measuredOf(machine, r));
-  return declared;
-};
+  into[begin] = machine.cpus;
+  into[begin + 1] = machine.memoryBytes;
+  into[begin + 2] = iops;
+  into[begin + 3] = diskBytes;
+  into[begin + 4] = networkBytes;
+  for (let r = DECLARED; r < RESOURCES; r++) into[begin + r] = measuredOf(machine, r);
+  return into;
+}
 /** What is behind the declared ones. */
 export function measuredOf(machine: MachineView, r: number): number {
   if (r === BUSY) return busyOf(machine);
@@ -94,8 +101,8 @@ export function modelOf(of: Numbered): { model: Model; talliesOf: TalliesOf } {
   const capacity = new Float64Array(names.length * RESOURCES);
   for (const [h, host] of hosts.entries()) capacity.set(capacityOf(host), h * RESOURCES);
   const demand = new Float64Array(items * RESOURCES);
-  for (const [i, machine] of machines.entries()) demand.set(demandOf(machine), i * RESOURCES);
-  for (const [i, shadow] of shadows) demand.set(demandOf(machines[i] as MachineView), shadow * RESOURCES);
+  for (const [i, machine] of machines.entries()) putDemand(machine, demand, i * RESOURCES);
+  for (const [i, shadow] of shadows) putDemand(machines[i] as MachineView, demand, shadow * RESOURCES);
   const { tallies, talliesOf } = makeGroups(of);
   const model = {
     resources: RESOURCES,
@@ -135,7 +142,7 @@ function makeGroups({ names, hosts, shadows, items, open, policies, membersOf }:
     const chosen = membersOf(policy);
     const rules = groupRulesOf(policy, chosen.length);
     if (rules.length === 0) continue;
-    const moving = chosen.flatMap((i) => shadows.get(i) ?? []);
+    const moving = shadows.size === 0 ? [] : chosen.flatMap((i) => shadows.get(i) ?? []);
     const members = moving.length === 0 ? chosen : [...chosen, ...moving];
     const own: Partial<Record<GroupRule, number>> = {};
     for (const { rule, level, ...limits } of rules)

@@ -161,6 +161,14 @@ export class Sight {
     return rules.every(([expression, kinds]) => kinds.has(expression.see.machine(machine).text));
   }
 
+  /** Whether any of the policy's rules sees something of machines, or would if it were asked. */
+  reads(policy: Policy): boolean {
+    return (
+      this.aboutMachines.has(policy) ||
+      rulesOf(policy).some((rule) => this.tooDear(policy, rule) !== undefined)
+    );
+  }
+
   /** What the policy's rules see of the machine: alike for them where it is the same. */
   ofMachine(policy: Policy, machine: MachineView): string {
     // Two policies with the same rules, of two namespaces, are not asked the same then.

@@ -29,6 +29,7 @@ export class SpreadReach {
   /** By what is asked of hosts, and by what they answer. */
   private readonly byKey = new Map<string, number>();
   private readonly byHosts = new Map<string, number>();
+  private readonly narrowed = new Map<readonly Policy[], boolean>();
 
   constructor(of: Parts) {
     this.of = of;
@@ -37,8 +38,7 @@ export class SpreadReach {
 
   /** What Tallies.reach has of it. @param policies of the machine */
   find(machine: MachineView, policies: readonly Policy[]): number {
-    if (!policies.some(({ spec }) => spec.spread)) return 0;
-    if (!this.isAnyDedicated && policies.every(({ spec }) => !spec.required?.length)) return 0;
+    if (!this.isNarrowed(policies)) return 0;
     const { sight, contentOf } = this.of;
     const key = policies
       .map((policy) => {
@@ -49,6 +49,17 @@ export class SpreadReach {
     const known = this.byKey.get(key) ?? this.judge(machine, policies);
     this.byKey.set(key, known);
     return known;
+  }
+
+  /** Whether machines that these choose are spread over less than all places. */
+  private isNarrowed(policies: readonly Policy[]): boolean {
+    const known = this.narrowed.get(policies);
+    if (known !== undefined) return known;
+    const narrowed =
+      policies.some(({ spec }) => spec.spread) &&
+      (this.isAnyDedicated || policies.some(({ spec }) => spec.required?.length));
+    this.narrowed.set(policies, narrowed);
+    return narrowed;
   }
 
   private judge(machine: MachineView, policies: readonly Policy[]): number {

@@ -5,7 +5,7 @@ import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
 import { Forecaster } from "../execution/forecast.ts";
-import type { Plan } from "../kinds.ts";
+import type { Plan, Policy } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
 import { powerWeight } from "./goals.ts";
@@ -78,12 +78,20 @@ const LEAST_KEPT = 0.25;
 
 /** What a move of the machine must gain at least. */
 export function leastGain(estate: Estate, machine: MachineView, options: PlanOptions): number {
-  const { threshold, released, forecaster } = options;
-  const least = threshold + moveCost(estate, machine, options);
-  if (!machine.use || released.has(machine.key)) return least;
-  const { weights } = indexOf(estate).aimOf(policiesOf(estate, machine)[0]);
+  const [policy] = policiesOf(estate, machine);
+  return leastBesides(indexOf(estate), machine, policy, options) + moveCost(estate, machine, options);
+}
+
+/** The same but for what the move costs. @param policy the machine's first */
+export function leastBesides(
+  index: EstateIndex,
+  machine: MachineView,
+  policy: Policy | undefined,
+  { threshold, released, forecaster }: PlanOptions,
+): number {
+  if (!machine.use || released.has(machine.key)) return threshold;
   const kept = Math.min(1, Math.max(LEAST_KEPT, forecaster.wattsKept));
-  return least + threshold * ((1 + FLEETING) / kept - 1) * powerWeight(weights);
+  return threshold + threshold * ((1 + FLEETING) / kept - 1) * powerWeight(index.aimOf(policy).weights);
 }
 
 /** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */
@@ -121,6 +129,12 @@ export class Draft {
     if (!this.budget.limited) return true;
     const bound = machines.filter(({ host }) => !this.index.hosts.get(host ?? "")?.maintenance);
     return this.budget.refuses(bound) === undefined;
+  }
+
+  /** The same of the machine at this place in the estate's list, for who asks it of all. */
+  allowsAt(at: number): boolean {
+    if (!this.budget.limited || !this.budget.isSpent(this.index.policiesAt(at))) return true;
+    return this.index.hosts.get(this.index.machines[at]?.host ?? "")?.maintenance === true;
   }
 
   /** @param why when it is not for what the machine gains itself */

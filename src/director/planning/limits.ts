@@ -29,6 +29,8 @@ export class Budget {
   private readonly now: number;
   private readonly taken = new Map<Policy, number>();
   private readonly quiet = new Map<Policy, string | undefined>();
+  /** Of machines that the same choose, with what was taken so far. */
+  private readonly spent = new Map<readonly Policy[], boolean>();
   /** Most estates have no such limits. */
   readonly limited: boolean;
 
@@ -61,8 +63,24 @@ export class Budget {
     return undefined;
   }
 
+  /** Whether these let no machine move now that all of them choose. @param policies the same list for machines that the same choose (chosen.ts) */
+  isSpent(policies: readonly Policy[]): boolean {
+    const known = this.spent.get(policies);
+    if (known !== undefined) return known;
+    const spent = policies.some((policy) => {
+      const { quiet, perHour } = policy.spec.moves ?? {};
+      return (
+        (quiet && this.keepsQuiet && this.quietNow(policy) !== undefined) ||
+        (perHour !== undefined && this.takenOf(policy) + 1 > perHour)
+      );
+    });
+    this.spent.set(policies, spent);
+    return spent;
+  }
+
   take(machine: MachineView): void {
     if (!this.limited) return;
+    this.spent.clear();
     for (const policy of policiesOf(this.estate, machine))
       if (policy.spec.moves?.perHour !== undefined) this.taken.set(policy, this.takenOf(policy) + 1);
   }

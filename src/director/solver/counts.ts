@@ -40,12 +40,15 @@ export class Counts {
       counters += domains;
     }
     this.counters = new Int32Array(counters);
+    /** By domain the last tally, and 1 more, of which one was found there. */
+    const seen = new Int32Array(tallies.domainCounts.reduce((most, each) => Math.max(most, each), 0));
     for (let t = 0; t < tallies.count; t++) {
       const first = (tallies.level[t] as number) * hosts;
-      const seen = new Set<number>();
+      let distinct = 0;
       const count = (d: number, n: number) => {
         add(this.placed, t, n);
-        seen.add(d);
+        if (seen[d] !== t + 1) distinct++;
+        seen[d] = t + 1;
         if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, n);
       };
       for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
@@ -54,7 +57,7 @@ export class Counts {
       }
       for (let i = tallies.outsideStart[t] as number; i < (tallies.outsideStart[t + 1] as number); i += 2)
         count(tallies.outside[i] as number, tallies.outside[i + 1] as number);
-      this.distinct[t] = seen.size;
+      this.distinct[t] = distinct;
     }
   }
 

@@ -241,6 +241,18 @@ export class Shelves {
     return Math.max(0, 1 - load);
   }
 
+  /** The same of the host as it is: with an item that is there. */
+  roomOf(h: number): number {
+    const { free, model } = this.state;
+    let load = 0;
+    for (let r = 0, i = h * model.resources; r < model.resources; r++, i++) {
+      const c = model.capacity[i] as number;
+      const share = (c - (free[i] as number)) / c;
+      if (share > load) load = share;
+    }
+    return Math.max(0, 1 - load);
+  }
+
   /** Of the others that are there. */
   private shelfWithout(want: Want, h: number): number {
     const others = (this.state.itemsOn[h] as number) - ((this.state.at[want.item] as number) === h ? 1 : 0);
@@ -263,7 +275,7 @@ export class Shelves {
     return (this.levelStart[shelf + 1] as number) - (this.levelStart[shelf] as number) > 1;
   }
 
-  private lessAt({ bend }: Want, kind: number, level: number): number {
+  private lessAt({ bend }: Pick<Want, "bend">, kind: number, level: number): number {
     return bend ? (bend.less[kind * (this.levels?.count ?? 0) + level] as number) * bend.weight : 0;
   }
 
@@ -328,7 +340,6 @@ export class Shelves {
    * @param accept the last word, asked only of hosts that are the best so far
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
-    this.sort();
     if (this.mostOf(want) < floor - EQUAL) return -1;
     const { levelStart } = this;
     const found: Found = { best: -1, liked: floor, floor, accept };
@@ -349,14 +360,15 @@ export class Shelves {
   }
 
   /** How much the room of any host of the level counts at most; -Infinity: there is none. */
-  private roomAt({ room }: Want, level: number): number {
+  private roomAt({ room }: Pick<Want, "room">, level: number): number {
     const freest = this.freest[level] as number;
     if (freest === Number.NEGATIVE_INFINITY) return freest;
     return room > 0 ? room * Math.max(0, freest) : 0;
   }
 
   /** What it likes no host more than: as if it needed nothing itself. */
-  private mostOf(want: Want): number {
+  mostOf(want: Pick<Want, "likes" | "order" | "room" | "bend">): number {
+    this.sort();
     const known = this.mosts.get(want.likes);
     if (known?.order === this.order) return known.most;
     const { levelStart } = this;

@@ -15,7 +15,7 @@ import type { Tariffs } from "../src/director/estate/tariffs.ts";
 import type { Policy } from "../src/director/kinds.ts";
 import { explain } from "../src/director/planning/explain.ts";
 import { place } from "../src/director/planning/place.ts";
-import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
+import { PLAN_DEFAULTS, type PlanOptions, planMoves } from "../src/director/planning/plan.ts";
 import { PARTS } from "../src/director/planning/regroup.ts";
 import { contradicted } from "../src/director/rules/contradicted.ts";
 import { feasibility } from "../src/director/rules/feasible.ts";
@@ -155,6 +155,16 @@ const unhurried = ({ policies, ...of }: Estate): Estate => ({
   policies: policies.map(({ spec: { moves: _, ...spec }, ...policy }) => ({ ...policy, spec })),
 });
 
+/** Makes all moves until there is none. @param parts of the estate that may be annealed in each plan */
+function settle(estate: Estate, options: PlanOptions, parts: number): void {
+  for (let found = true; found; ) {
+    const all = { ...options, maxMoves: Infinity };
+    const moves = planMoves(unhurried(estate), all, { left: parts, annealed: 0 });
+    for (const { namespace, vm, to } of moves) applyTo(estate, `${namespace}/${vm}`, to);
+    found = moves.length > 0;
+  }
+}
+
 function timesOf(count: number, act: (i: number) => void): number[] {
   return Array.from({ length: count }, (_, i) => {
     const begin = performance.now();
@@ -233,14 +243,20 @@ function measure(hosts: number) {
   const rests = timesOf(PLANS, () => {
     atRest += planMoves({ ...estate }, { ...options, threshold: 2 }).length;
   });
-  for (const { namespace, vm, to } of planMoves(unhurried(estate), { ...options, maxMoves: Infinity }))
-    applyTo(estate, `${namespace}/${vm}`, to);
-  let parts = PARTS;
-  const together = timesOf(PLANS, (i) => {
-    const of = { left: PARTS, annealed: 0 };
-    planMoves({ ...estate }, { ...options, now: options.now + i * 60_000 }, of);
-    parts = Math.min(parts, of.annealed);
-  });
+  const annealing = () => {
+    let parts = PARTS;
+    let moves = 0;
+    const times = timesOf(PLANS, (i) => {
+      const of = { left: PARTS, annealed: 0 };
+      moves = planMoves({ ...estate }, { ...options, now: options.now + i * 60_000 }, of).length;
+      parts = Math.min(parts, of.annealed);
+    });
+    return { ms: at(times, 0.5), parts, moves };
+  };
+  settle(estate, options, 0);
+  const together = annealing();
+  settle(estate, options, Infinity);
+  const vain = annealing();
   return {
     hosts,
     placeMs: at(places, 0.5),
@@ -249,11 +265,12 @@ function measure(hosts: number) {
     contradictedMs: at(contradictions, 0.5),
     planMs: at(plans, 0.5),
     restMs: at(rests, 0.5),
-    togetherMs: at(together, 0.5),
+    together,
+    vain,
+    togetherMs: together.ms,
+    vainMs: vain.ms,
     moves,
     atRest,
-    /** Annealed in each of the plans of what is worth it together, at least. */
-    parts,
     /** At most, of this size and the smaller ones before it. */
     bytes: process.resourceUsage().maxRSS * 1024,
   };
@@ -270,7 +287,7 @@ function timeOfRule(hosts: number): number {
   return ms;
 }
 
-const GROWING = ["placeMs", "planMs", "restMs", "togetherMs"] as const;
+const GROWING = ["placeMs", "planMs", "restMs", "togetherMs", "vainMs"] as const;
 
 /** 1: it grows as n log n does, over all sizes. */
 function exponentOf(all: readonly ReturnType<typeof measure>[], key: (typeof GROWING)[number]): number {
@@ -291,13 +308,19 @@ for (const hosts of sizes) {
   const now = measure(hosts);
   all.push(now);
   process.stdout.write(
-    `${hosts} hosts, ${hosts * PER_HOST} machines: one placement ${now.placeMs.toFixed(2)} ms, p99 ${now.placeP99Ms.toFixed(2)} ms; one explanation ${now.explainMs.toFixed(0)} ms; contradictions ${now.contradictedMs.toFixed(0)} ms; plan of ${now.moves} moves ${now.planMs.toFixed(0)} ms, of none ${now.restMs.toFixed(0)} ms, of what is worth it together, ${now.parts} parts annealed, ${now.togetherMs.toFixed(0)} ms; ${(now.bytes / 2 ** 20).toFixed(0)} MiB\n`,
+    `${hosts} hosts, ${hosts * PER_HOST} machines: one placement ${now.placeMs.toFixed(2)} ms, p99 ${now.placeP99Ms.toFixed(2)} ms; one explanation ${now.explainMs.toFixed(0)} ms; contradictions ${now.contradictedMs.toFixed(0)} ms; plan of ${now.moves} moves ${now.planMs.toFixed(0)} ms, of none ${now.restMs.toFixed(0)} ms, of ${now.together.moves} that are worth it together, ${now.together.parts} parts annealed, ${now.togetherMs.toFixed(0)} ms, in vain, ${now.vain.parts} parts annealed, ${now.vainMs.toFixed(0)} ms; ${(now.bytes / 2 ** 20).toFixed(0)} MiB\n`,
   );
   // A planner that found nothing to do, or something where there is nothing, would be the fastest.
-  if (now.moves !== PLAN_DEFAULTS.maxMoves || now.atRest !== 0 || now.parts === 0) missed = true;
+  if (
+    now.moves !== PLAN_DEFAULTS.maxMoves ||
+    now.atRest !== 0 ||
+    now.together.parts === 0 ||
+    now.vain.parts === 0
+  )
+    missed = true;
   if (
     hosts >= BARS.hosts &&
-    (Math.max(now.planMs, now.restMs, now.togetherMs) > BARS.planMs ||
+    (Math.max(now.planMs, now.restMs, now.togetherMs, now.vainMs) > BARS.planMs ||
       now.placeP99Ms > BARS.placeMs ||
       now.explainMs > BARS.explainMs ||
       now.contradictedMs > BARS.contradictedMs ||

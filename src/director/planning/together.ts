@@ -100,7 +100,8 @@ function worthy(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): 
     const others = best.steps.filter(({ at }) => !some.has(at));
     if (others.length === best.steps.length) return;
     const without = attempt(draft, others, options);
-    if (without.net >= best.net - 1e-9) best = without;
+    // Of nothing that brings something no part could be tried, in another order (take).
+    if (without.net >= best.net - 1e-9 && without.steps.some(brings)) best = without;
   };
   // Those that no other needs, all at once.
   tryWithout(idle(draft, best.steps));

@@ -11,26 +11,27 @@ import type { Clock } from "../../reconcile/clock.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
-import { hostDnsName } from "../../resource/host-name.ts";
 import { keyOf } from "../../resource/object.ts";
-import { parseBytes } from "../../resource/quantity.ts";
 import { linkedOf } from "../disks/disk-copies.ts";
 import type { HostEnvironment } from "../environment.ts";
-import type {
-  DiskProgress,
-  Hypervisor,
-  MachineState,
-  MigrationProgress,
-  SendOptions,
-} from "../hypervisor.ts";
+import type { DiskProgress, Hypervisor, MachineState, MigrationProgress } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { reasonOf } from "../reasons.ts";
+import { Attempts } from "./attempts.ts";
 import { Converging, roughly, TAKES_NOTHING_MS } from "./converging.ts";
-import { type Again, about, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
+import { type Again, about, idOf, type Write } from "./instance-status.ts";
 import { MigrationLeftovers } from "./migration-leftovers.ts";
+import {
+  disksOf,
+  figures,
+  lostCopies,
+  type Migration,
+  optionsOf,
+  type Target,
+  whole,
+} from "./move-status.ts";
 import type { Peers } from "./peers.ts";
 import { isSameHardware } from "./same-hardware.ts";
-import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
@@ -43,9 +44,6 @@ const BROKEN: Readonly<Record<string, string>> = {
   "internal-error": "QEMU cannot run its guest any further (internal error)",
 };
 
-type Migration = NonNullable<InstanceStatus["migration"]>;
-type Target = NonNullable<Instance["spec"]["migrateTo"]>;
-
 interface Context {
   client: Client;
   hypervisor: Hypervisor;
@@ -55,25 +53,11 @@ interface Context {
   log: Logger;
 }
 
-/** What this process knows of one attempt; another one after it begins anew. */
-interface Attempt {
-  rate?: SendRate;
-  /** Whether the copies of its disks get to their end. */
-  converging?: Converging;
-  /** We have seen the sending of its memory begin. */
-  begun?: boolean;
-  /** When its progress was last written. */
-  noted?: { stage: string | undefined; at: number };
-  /** What had been sent when the stream last got on. */
-  sent?: { bytes: number; at: number };
-}
-
 export class Outgoing {
   readonly #c: Context;
   readonly #peers: Peers;
   readonly #write: Write;
-  /** By the instance's key, from an attempt's beginning to its end. */
-  readonly #attempts = new Map<string, Attempt>();
+  readonly #attempts: Attempts;
   readonly #leftovers: MigrationLeftovers;
   /** By the instance's key: those that are to shut down, of which nothing goes out any more. */
   readonly #stopping = new Set<string>();
@@ -82,6 +66,7 @@ export class Outgoing {
     this.#c = context;
     this.#peers = peers;
     this.#write = write;
+    this.#attempts = new Attempts(context.clock);
     this.#leftovers = new MigrationLeftovers(context);
   }
 
@@ -126,15 +111,15 @@ export class Outgoing {
           await hypervisor.cancelMigration(id);
           return this.#fail(instance, lostCopies(copies));
         }
-        const left = this.#left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
+        const left = this.#attempts.left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
         await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
         // An agent may have died before it let the guest go on, or the memory go.
-        const known = this.#attempt(keyOf(instance));
+        const known = this.#attempts.of(keyOf(instance));
         if (isHeld || !known.begun) {
           await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
           known.begun = true;
         }
-        const stalledMs = this.#stalledMs(keyOf(instance), progress.transferredBytes);
+        const stalledMs = this.#attempts.stalledMs(keyOf(instance), progress.transferredBytes);
         if (stalledMs >= (isHeld ? STALLED_MS : TAKES_NOTHING_MS)) {
           await hypervisor.cancelMigration(id);
           return this.#fail(instance, isHeld ? STALLED : TAKES_NOTHING);
@@ -150,32 +135,6 @@ export class Outgoing {
       case "completed":
         return this.#handOver(instance, progress);
     }
-  }
-
-  #left(
-    key: string,
-    { transferredBytes, remainingBytes }: { transferredBytes: number; remainingBytes: number },
-    dirtyBytesPerSecond = 0,
-  ): Pick<Migration, "secondsLeft"> {
-    const attempt = this.#attempt(key);
-    attempt.rate ??= new SendRate();
-    const bytesPerSecond = attempt.rate.look(transferredBytes, this.#c.clock.now().getTime());
-    const left = secondsLeft(remainingBytes, bytesPerSecond ?? 0, dirtyBytesPerSecond);
-    return left === undefined ? {} : { secondsLeft: left };
-  }
-
-  #attempt(key: string): Attempt {
-    const attempt = this.#attempts.get(key) ?? {};
-    this.#attempts.set(key, attempt);
-    return attempt;
-  }
-
-  /** For how long nothing more has gone. */
-  #stalledMs(key: string, bytes: number): number {
-    const now = this.#c.clock.now().getTime();
-    const attempt = this.#attempt(key);
-    if (attempt.sent?.bytes !== bytes) attempt.sent = { bytes, at: now };
-    return now - attempt.sent.at;
   }
 
   /** Before its guest is asked to shut down: here, and at its own pace. What cannot be called off does not keep it from that, and is tried again. */
@@ -202,7 +161,7 @@ export class Outgoing {
 
   async #begin(instance: Instance, to: Target): Promise<Again> {
     const { hypervisor, environment } = this.#c;
-    this.#attempts.delete(keyOf(instance));
+    this.#attempts.end(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     const other = await this.#otherHardware(instance, to.instance);
     if (other) return this.#fail(instance, other);
@@ -240,7 +199,7 @@ export class Outgoing {
     if (hopeless !== undefined) return this.#fail(instance, `its disks could not be copied: ${hopeless}`);
     await this.#note(instance, {
       stage: "Disks",
-      ...this.#left(keyOf(instance), copies),
+      ...this.#attempts.left(keyOf(instance), copies),
       ...disksOf(copies),
     });
     return "copies";
@@ -253,7 +212,7 @@ export class Outgoing {
     copies: DiskProgress,
   ): Promise<string | undefined> {
     const { hypervisor, clock, events } = this.#c;
-    const attempt = this.#attempt(keyOf(instance));
+    const attempt = this.#attempts.of(keyOf(instance));
     attempt.converging ??= new Converging(transfer?.bandwidth !== undefined);
     const verdict = attempt.converging.look(copies, clock.now().getTime());
     if (verdict?.do !== "slow") return verdict?.why;
@@ -269,7 +228,7 @@ export class Outgoing {
       this.#c.hypervisor.migrate(idOf(instance), to.address, optionsOf(to)),
     );
     if (failed) return this.#fail(instance, failed);
-    const attempt = this.#attempt(keyOf(instance));
+    const attempt = this.#attempts.of(keyOf(instance));
     attempt.begun = true;
     // Its memory goes at another rate than its disks.
     delete attempt.rate;
@@ -366,7 +325,7 @@ export class Outgoing {
       if (isApiError(error, "Conflict")) return { requeueAfterMs: 1 };
       throw error; // an answer that was lost: the next look reads what really happened
     }
-    this.#attempts.delete(keyOf(instance));
+    this.#attempts.end(keyOf(instance));
     return { requeueAfterMs: 500 };
   }
 
@@ -374,7 +333,7 @@ export class Outgoing {
   async #callOff(instance: Instance, machine: MachineState, progress: MigrationProgress): Promise<Again> {
     const { hypervisor } = this.#c;
     this.#peers.release(keyOf(instance));
-    this.#attempts.delete(keyOf(instance));
+    this.#attempts.end(keyOf(instance));
     if (["active", "pre-switchover"].includes(progress.phase))
       await hypervisor.cancelMigration(idOf(instance));
     else if (machine.state === "postmigrate" || machine.pausedBy === "migration")
@@ -395,7 +354,7 @@ export class Outgoing {
 
   /** @returns the instance as it is now; one that has released its custody is left as it is */
   #writeFailed(instance: Instance, error: string): Promise<Instance | undefined> {
-    this.#attempts.delete(keyOf(instance));
+    this.#attempts.end(keyOf(instance));
     this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
     const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
     return this.#write(instance, { migration: { to, phase: "Failed", error } });
@@ -404,47 +363,7 @@ export class Outgoing {
   /** Each write wakes us again: not oftener than somebody would look. */
   async #note(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<void> {
     const to = instance.spec.migrateTo?.instance ?? "";
-    const now = this.#c.clock.now().getTime();
-    const attempt = this.#attempt(keyOf(instance));
-    const last = attempt.noted;
-    if (last && last.stage === change.stage && now - last.at < PROGRESS_MS) return;
-    attempt.noted = { stage: change.stage, at: now };
+    if (!this.#attempts.isToBeNoted(keyOf(instance), change.stage, PROGRESS_MS)) return;
     await this.#write(instance, { migration: { ...change, to, phase: "Active" } });
   }
-}
-
-function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
-  const { bandwidth, downtimeMs, postCopy } = transfer;
-  return {
-    tlsHostname: hostDnsName(host),
-    ...(disksAddress ? {} : { switchesOver: true }),
-    ...(bandwidth ? { bytesPerSecond: parseBytes(bandwidth) } : {}),
-    ...(downtimeMs ? { downtimeMs } : {}),
-    ...(postCopy ? { postCopy } : {}),
-  };
-}
-
-const lostCopies = ({ error }: DiskProgress) =>
-  `its disks could not be copied: ${error ?? "the copying ended by itself"}`;
-
-const disksOf = (copies: DiskProgress | undefined): Pick<Migration, "disks"> =>
-  copies
-    ? { disks: { transferredBytes: copies.transferredBytes, remainingBytes: copies.remainingBytes } }
-    : {};
-
-/** Once the disks are the same at both ends. */
-function whole(was: Migration | undefined): Partial<Migration> {
-  const { secondsLeft: _, ...migration }: Partial<Migration> = was ?? {};
-  const { transferredBytes = 0, remainingBytes = 0 } = migration.disks ?? {};
-  const disks = { transferredBytes: transferredBytes + remainingBytes, remainingBytes: 0 };
-  return { ...migration, ...(migration.disks ? { disks } : {}) };
-}
-
-function figures(progress: MigrationProgress): Omit<Migration, "to" | "phase"> {
-  return {
-    transferredBytes: Math.round(progress.transferredBytes),
-    remainingBytes: Math.round(progress.remainingBytes),
-    totalMs: Math.round(progress.totalMs),
-    downtimeMs: Math.round(progress.downtimeMs),
-  };
 }

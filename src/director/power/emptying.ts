@@ -4,12 +4,16 @@
  */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
-import { acceptOf, isSettled, PLAN_DEFAULTS, type PlanOptions, retryAt } from "../planning/draft.ts";
+import { acceptOf, isSettled, PLAN_DEFAULTS, type PlanOptions } from "../planning/draft.ts";
 import { Budget } from "../planning/limits.ts";
 import { obstacle } from "../rules/rules.ts";
 
 /** Of machines that wait for a place so many are looked at. */
 const WAITING = 20;
+/** A host is not begun to be emptied so long after one of its machines could not be moved: what the others were moved for may well come to nothing. */
+const FORGET_MS = 24 * 3_600_000;
+/** A machine that could not be moved so many times in a row is not waited for. */
+const GIVE_UP = 3;
 
 /** Why the host is needed for machines that wait for a place; undefined: for none. @param waiting their keys */
 export function cannotTake(estate: Estate, host: HostView, waiting: readonly string[]): string | undefined {
@@ -83,7 +87,17 @@ function whyKept(index: EstateIndex, at: number, options: PlanOptions): string |
     return `because policy ${policy?.metadata.name} has ${key} not be moved by itself (automation: ${automation})`;
   if (movingTo !== undefined) return `until ${key} has moved`;
   if (!movable) return `because ${key} does not run, or something else is being done with it`;
-  if (failed && options.now < retryAt(failed))
+  const refused = refusesToGo(machine);
+  if (refused) return refused;
+  if (failed && options.now - failed.at < FORGET_MS)
     return `because ${key} could not be moved lately: ${failed.why}`;
-  return isSettled(index, at, options) ? undefined : `because ${key} came there lately (minimumStayMinutes)`;
+  return isSettled(index, at, options)
+    ? undefined
+    : `because ${key} came there lately (minimumStayMinutes), or a user wants it there (undo, or a plan rejected)`;
 }
+
+/** Why one of the machines will most likely never go: neither is its host emptied for that, nor any longer. What a migration needs, only the migration itself looks at. */
+export const refusesToGo = ({ key, failed }: MachineView): string | undefined =>
+  failed && failed.times >= GIVE_UP
+    ? `because ${key} could not be moved ${failed.times} times in a row, the last time since ${failed.why}; one move of it that succeeds (vireo migrate) has it tried again`
+    : undefined;

@@ -68,10 +68,10 @@ export async function runHostPower(context: PowerContext): Promise<void> {
   ]);
 }
 
-/** All that is looked at, read anew. */
+/** All that is looked at, read anew; and the plans. */
 export async function readPower(
   context: Pick<PowerContext, "client" | "clock"> & Partial<PowerContext>,
-): Promise<PowerInput> {
+): Promise<PowerInput & { plans: readonly Plan[] }> {
   const { client, clock, bootId } = context;
   const [policies, hosts, plans, instances, controlPlanes] = await Promise.all([
     client.list(PowerPolicy),
@@ -88,6 +88,7 @@ export async function readPower(
     estate,
     hosts: hosts.items,
     policies: policies.items,
+    plans: plans.items,
     unread: policies.skipped.map(({ name }) => name),
     waiting: instances.items
       .filter(isUnbound)

@@ -6,7 +6,7 @@ import { openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import type { MachineView } from "../estate/estate.ts";
-import type { Policy } from "../kinds.ts";
+import { Plan, type Policy } from "../kinds.ts";
 import { frugal, hostView, poweredHost } from "../testing/powered.ts";
 import type { PowerInput } from "./round.ts";
 import { Untested, wakeTestsOf } from "./wake-tests.ts";
@@ -136,6 +136,19 @@ describe("of a host with machines", () => {
     expect(why([{ ...small("m", "a"), movable: false }])).toMatch(/^because default\/m does not run/);
   });
 
+  it("waits a day after a machine could not be moved, and for ever for one that could not again and again", () => {
+    const HOUR = 3_600_000;
+    const failed = (times: number, hours: number) => [
+      { ...small("m", "a"), failed: { times, at: NOW - hours * HOUR, why: "it has a template" } },
+      small("n", "a"),
+    ];
+    expect(why(failed(1, 13))).toBe("because default/m could not be moved lately: it has a template");
+    expect(why(failed(2, 25))).toBeUndefined();
+    expect(why(failed(3, 300))).toMatch(
+      /^because default\/m could not be moved 3 times in a row, the last time since it has a template; /,
+    );
+  });
+
   it("waits for room that is needed for losses, and for machines that have no other place", () => {
     const full = [machine("m", "a"), machine("n", "b")];
     expect(why(full, [web({ failover: { per: "host", losses: 1 } })])).toMatch(
@@ -160,6 +173,11 @@ describe("of a host with machines", () => {
     };
     expect(begun([{ ...small("m", "a"), movable: false, movingTo: "b" }])).toBeUndefined();
     expect(begun([])).toBeUndefined();
+    const failed = (times: number) => ({ times, at: NOW, why: "it has a template" });
+    expect(begun([{ ...small("m", "a"), failed: failed(2) }])).toBeUndefined();
+    expect(begun([small("n", "a"), { ...small("m", "a"), failed: failed(3) }])).toMatch(
+      /^because default\/m could not be moved 3 times in a row/,
+    );
     const { host: _, ...homeless } = small("w", "a");
     const there = [machine("n", "b"), machine("o", "c"), homeless];
     expect(begun(there, { waiting: ["default/w"] })).toMatch(/finds a place on no other host$/);
@@ -198,14 +216,44 @@ it("begins by what is stored now, and reads nothing out of its hours", async () 
     expect(await waits(host("b", { hours: "22:00-06:00" }))).toBe("for 22:00-06:00 UTC");
     expect(reads).toBe(0);
     await estate.runMachine("m", "a");
-    const lately = "because default/m came there lately (minimumStayMinutes)";
+    const stays =
+      "came there lately (minimumStayMinutes), or a user wants it there (undo, or a plan rejected)";
+    const lately = `because default/m ${stays}`;
     expect(await waits(host("a"))).toBe(lately);
     const once = reads;
     expect(await waits(host("a"))).toBe(lately);
     expect(reads).toBe(once);
     await estate.runMachine("n", "b");
-    expect(await waits(host("b"))).toBe("because default/n came there lately (minimumStayMinutes)");
+    expect(await waits(host("b"))).toBe(`because default/n ${stays}`);
     expect(await waits(host("c"))).toBeUndefined();
+  } finally {
+    await estate.close();
+  }
+});
+
+it("leaves machines where a user wants them, as the planner does", async () => {
+  const estate = await openEstate();
+  try {
+    const { client } = estate;
+    for (const name of names) await estate.hostFacts(name);
+    await estate.runMachine("m", "a");
+    const clock = { ...systemClock, now: () => new Date(Date.now() + 3_600_000) };
+    const waits = wakeTestsOf({ client, clock, log: silentLogger, bootId: "elsewhere" });
+    expect(await waits(host("a"))).toBeUndefined();
+    const move = { namespace: "default", vm: "m", from: "b", to: "a", reason: "undo", expected: "" };
+    await client.create(Plan, {
+      metadata: { name: "undo-1" },
+      spec: { trigger: "a user asked", undoes: "plan-1", automation: "act", moves: [move] },
+    });
+    const status = {
+      phase: "Succeeded",
+      endedTime: new Date().toISOString(),
+      moves: [{ phase: "Succeeded" }],
+    };
+    await client.patch(Plan, { name: "undo-1" }, { status }, { subresource: "status" });
+    expect(await waits(host("a"))).toMatch(
+      /^because default\/m came there lately .*, or a user wants it there/,
+    );
   } finally {
     await estate.close();
   }

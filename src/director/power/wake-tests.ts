@@ -5,15 +5,16 @@
 import type { Host } from "../../compute/hosts/kinds.ts";
 import { isEmptied, SHUTDOWN_SECONDS } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { Estate } from "../estate/estate.ts";
+import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { NO_TARIFFS, type Tariffs } from "../estate/tariffs.ts";
+import { holdForUsers } from "../execution/undo.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
 import { Survival } from "../failover/survival.ts";
 import { describeWindow } from "../planning/policy-words.ts";
 import { holds } from "../planning/windows.ts";
 import { wakeMs } from "./demand.ts";
-import { cannotTake, moveAllOff } from "./emptying.ts";
+import { cannotTake, moveAllOff, refusesToGo } from "./emptying.ts";
 import { bootSecondsOf } from "./power.ts";
 import { forecastOf, type PowerContext, readPower } from "./power-reconciler.ts";
 import { Room } from "./room.ts";
@@ -73,7 +74,14 @@ export class Untested {
     const [already] = this.survival.faults();
     if (already) return `because ${inWords(estate, already, "is")}`;
     const away = moveAllOff(estate, view, now);
-    if ("why" in away) return isEmptied(host) ? undefined : away.why;
+    // Who cannot go just now may, soon.
+    if ("why" in away)
+      return isEmptied(host)
+        ? index
+            .machinesOn(name)
+            .map((at) => refusesToGo(index.machines[at] as MachineView))
+            .find(Boolean)
+        : away.why;
     const fault = this.survival.worse() ?? this.survival.close(index.hostNumber(name));
     if (!fault) return undefined;
     away.takeBack();
@@ -112,7 +120,13 @@ export function wakeTestsOf(
   let known: { at: number; untested: Promise<Untested> } | undefined;
   const read = (at: number) => {
     const untested = readPower(context).then(
-      (input) => new Untested({ ...input, ahead: forecastOf(input.policies, input.now) }),
+      ({ plans, ...input }) =>
+        new Untested({
+          ...input,
+          // As the planner sees it, who is to move them.
+          estate: holdForUsers(input.estate, plans, { now: input.now, released: new Set() }),
+          ahead: forecastOf(input.policies, input.now),
+        }),
     );
     known = { at, untested };
     return untested;

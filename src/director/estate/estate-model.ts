@@ -2,13 +2,13 @@
 import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
 import { domainOf, type HostView, type Level, type MachineView } from "./estate.ts";
-import { busyOf, FULL, noiseOf, processorsOf, roomOf } from "./use.ts";
+import { busyOf, FULL, noiseOf, processorsOf, roomOf, unsureOf } from "./use.ts";
 
 /**
  * CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and as measured: processors, then the others (FLOWS), and by how much
- * processors vary; and how many machines are sensitive to latency.
+ * processors vary; how many machines are sensitive to latency; and how far those that were not measured may be off.
  */
-export const RESOURCES = 12;
+export const RESOURCES = 13;
 /** Of these no host gives more than it has; those behind them only guide what need not be. */
 export const DECLARED = 5;
 export const BUSY = 5;
@@ -21,6 +21,7 @@ export const FLOWS = [
 ] as const;
 export const NOISE = 10;
 export const SENSITIVE = 11;
+export const UNSURE = 12;
 /** Of what a host says nothing. Sums with it are exact. */
 const UNSAID = 2 ** 50;
 /** No host is ever full of it: sums are looked at, not what is left. */
@@ -33,7 +34,7 @@ export const capacityOf = (host: HostView): number[] => {
   const [, own = 0, ...flows] = baseOf(host);
   // Memory that is there for all need not be measured.
   const memory = host.memoryBytes > own ? own : UNSAID;
-  return [...declared, roomOf(host), memory, ...flows, NEVER, NEVER];
+  return [...declared, roomOf(host), memory, ...flows, NEVER, NEVER, NEVER];
 };
 /** What limits of policies are shares of. */
 export const baseOf = (host: HostView): number[] => {
@@ -59,6 +60,7 @@ function putDemand<T extends number[] | Float64Array>(machine: MachineView, into
 export function measuredOf(machine: MachineView, r: number): number {
   if (r === BUSY) return busyOf(machine);
   if (r === SENSITIVE) return machine.latencySensitivity === "high" ? 1 : 0;
+  if (r === UNSURE) return unsureOf(machine);
   const flow = FLOWS[r - BUSY - 1];
   if (!flow) return noiseOf(machine);
   // One that boots takes its memory before anybody has measured it.

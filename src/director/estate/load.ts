@@ -1,7 +1,7 @@
 /** How busy hosts are, and would be, by what is measured and expected (use.ts): their processors, disks, links, and memory that is given out more than once; and what gives out too much. Pure. */
 import type { State } from "../solver/state.ts";
 import type { MachineView } from "./estate.ts";
-import { BUSY, DECLARED, FLOWS, measuredOf, NOISE, RESOURCES, SENSITIVE } from "./estate-model.ts";
+import { BUSY, DECLARED, FLOWS, measuredOf, NOISE, RESOURCES, SENSITIVE, UNSURE } from "./estate-model.ts";
 import { FULL, HOT, MARGIN, SENSITIVE_FULL, SENSITIVE_HOT } from "./use.ts";
 
 /** A host of which more is expected than it can do. */
@@ -36,6 +36,12 @@ export class Load {
     return r === BUSY ? mean + MARGIN * Math.sqrt(Math.max(0, this.taken(h, NOISE, machine))) : mean;
   }
 
+  /** The same where machines that were not measured use one standard deviation more than they are taken to. */
+  private expectedAtMost(h: number, machine: MachineView): number {
+    const noise = this.taken(h, NOISE, machine) + this.taken(h, UNSURE, machine);
+    return this.taken(h, BUSY, machine) + MARGIN * Math.sqrt(Math.max(0, noise));
+  }
+
   private taken(h: number, r: number, machine: MachineView | undefined): number {
     const { free, model, at } = this.state;
     const i = h * RESOURCES + r;
@@ -63,9 +69,13 @@ export class Load {
       : { full: room, hot: (room * HOT) / FULL };
   }
 
-  /** Whether the host is not too busy with the machine, by what is measured. */
+  /** Whether the host is not too busy with the machine, by what is measured; nor would have to be relieved soon, as far as that is not known yet. */
   staysCalm(machine: MachineView, h: number): boolean {
-    if (this.expected(h, BUSY, machine) > this.limits(h, BUSY, machine).full) return false;
+    const { full, hot } = this.limits(h, BUSY, machine);
+    if (this.expected(h, BUSY, machine) > full) return false;
+    // Alone there it is in nobody's way.
+    const isAlone = this.taken(h, BUSY, machine) <= measuredOf(machine, BUSY);
+    if (!isAlone && this.expectedAtMost(h, machine) > hot) return false;
     // What it does not use is never in its way.
     return FLOWS.every(
       ({ measured: r }) => this.taken(h, r, machine) <= this.room(h, r) || measuredOf(machine, r) === 0,

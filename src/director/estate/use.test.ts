@@ -1,7 +1,10 @@
 /** Measured use: hosts that are too busy are relieved with the fewest moves, and no gain makes a host too busy. */
 import { expect, it } from "vitest";
+import type { Policy } from "../kinds.ts";
+import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { applyTo } from "./moved.ts";
 import type { Demand } from "./use.ts";
 
 const GiB = 2 ** 30;
@@ -73,6 +76,31 @@ it("counts a machine that was not measured as a quarter busy", () => {
   });
   // By declaration it is full; it is not too busy.
   expect(plan([host("a"), host("b")], unknown)).toEqual([]);
+});
+
+it("fills a small host less with machines that were not measured, of which few even out, than a large one", () => {
+  const energy: Policy = {
+    ...{ apiVersion: "vireo.dev/v2", kind: "Policy", metadata: { name: "all", namespace: "default" } },
+    spec: { selector: {}, automation: "act", priority: 0, goals: [{ goal: "energy", weight: 1 }] },
+  };
+  const placed = (processors: number): number => {
+    const hosts = [
+      { ...host("frugal"), idleWatts: 1, maxWatts: 2 },
+      { ...host("other"), idleWatts: 900, maxWatts: 9000 },
+    ].map((each) => ({ ...each, processors, cpus: 6 * processors, memoryBytes: 1024 * GiB }));
+    const machines = Array.from({ length: processors }, (_, i) => {
+      const { use: _use, host: _host, ...of } = machine(`m${i}`, "", 0);
+      return { ...of, cpus: 4 };
+    });
+    const estate: Estate = { hosts, machines: [...machines], policies: [energy], odd: [] };
+    return machines.filter((each) => {
+      const { host: to } = place(estate, each);
+      if (to !== undefined) applyTo(estate, each.key, to);
+      return to === "frugal";
+    }).length;
+  };
+  // Each is taken to use one processor, more or less. 5 and the root of 5 are below 95 % of 8; 51 are 80 % of 64.
+  expect([placed(8), placed(64)]).toEqual([5, 51]);
 });
 
 it("expects of many that go up and down by turns less than of one that does as much alone", () => {

@@ -71,7 +71,7 @@ export function moveCost(
 }
 
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
-const FLEETING = 0.5;
+const FLEETING = 1;
 
 /** Where only a part of such gains came true of other moves, a gain counts as that part; as so much at least. */
 const LEAST_KEPT = 0.25;

@@ -75,6 +75,19 @@ it("counts moves that failed", () => {
   expect([0, 1, 2].map(least)).toEqual([0, 0.5, 1].map((share) => expect.closeTo(share * THRESHOLD)));
 });
 
+it("asks twice as much of a move that gains only watts by what is measured", () => {
+  const more = (goal: "energy" | "performance") => {
+    const spec = { goals: [{ goal, weight: 1 }] };
+    const measured = { ...web, use: { cpus: 0.5, expected: 0.5 } };
+    return (
+      leastGain(estateOf(measured, spec), measured, optionsOf()) -
+      leastGain(estateOf(web, spec), web, optionsOf())
+    );
+  };
+  expect(more("energy")).toBeCloseTo(0.95 * THRESHOLD);
+  expect(more("performance")).toBe(0);
+});
+
 it("counts how long it takes to send what the guest writes meanwhile, over what may be used of the link", () => {
   const seconds = (machine: MachineView, spec?: Partial<Policy["spec"]>) =>
     (moveCost(estateOf(machine, spec), machine, optionsOf()) / THRESHOLD) * 600;

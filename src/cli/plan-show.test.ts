@@ -67,7 +67,7 @@ it("tells what would be done with what would be planned, and that nothing would"
   const held = { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans: [], held: "p1" } as const;
   describePreview({ ...held, plans: [] }, (line) => lines.push(line));
   expect(lines).toEqual([
-    "plan/p1 waits for the end of quiet hours; nothing else is proposed of its level until it is over",
+    "plan/p1 waits for the end of quiet hours; nothing else is planned for its machines until then",
     "no move is worth it now",
   ]);
   expect(told([], "p1")).toEqual([

@@ -42,7 +42,7 @@ export function describePreview({ plans, underWay, held, broken = [] }: Previewe
   if (underWay) print(`plan/${underWay} is under way; nothing else is planned until it is over`);
   if (held)
     print(
-      `plan/${held} waits for the end of quiet hours; nothing else is proposed of its level until it is over`,
+      `plan/${held} waits for the end of quiet hours; nothing else is planned for its machines until then`,
     );
   if (plans.length === 0) print("no move is worth it now");
   for (const [i, plan] of plans.entries()) {

@@ -84,6 +84,10 @@ it("tells what the machine and both hosts used, and what of the watts came true"
     watts: -110,
     expectedWatts: -110,
   });
+  // Of several that emptied a host, none is said to have saved all of what it took, and nothing is learnt of that.
+  const second = estate(machine("x", "frugal", 1), machine("y", "frugal", 2), machine("z", "frugal", 4));
+  const { watts, expectedWatts, ...rest } = measuredOf(second, MOVE, after, NOW) ?? {};
+  expect([watts, expectedWatts, rest]).toEqual([undefined, undefined, expect.objectContaining({ cpus: 1 })]);
   // Not of one that is elsewhere by then, or was not measured.
   expect(measuredOf(before, MOVE, after, NOW)).toBeUndefined();
   const { use: _, ...unmeasured } = machine("x", "frugal", 1);

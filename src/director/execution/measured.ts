@@ -1,6 +1,7 @@
 /**
  * What a move did by what machines used some minutes later, beside what was expected of them when it ended. Hosts do not tell what they take: their watts are by their curves, and the
- * use of their machines is measured. Others may have moved between the same hosts meanwhile, so what this one did is told by what the machine itself adds to each. Pure.
+ * use of their machines is measured. Others may have moved between the same hosts meanwhile, so what this one did is told by what the machine itself adds to each; not where others have
+ * emptied one of them meanwhile, or come to it first: the watts of an idle host are saved by all of them together. Pure.
  */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
@@ -29,8 +30,11 @@ export function measuredOf(
   const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
   const { cpus } = machine.use;
   const [fromNow, toNow] = [from, to].map((host) => host && busyNow(estate, host));
-  const watts = effect(from, fromNow, to, toNow, cpus);
-  const expectedWatts = effect(from, expected(after?.from), to, expected(after?.to), after?.expectedCpus);
+  const [fromThen, toThen] = [expected(after?.from), expected(after?.to)];
+  // Whether a host is on for this machine alone is what all moves together came to: of each of them that would be told again.
+  const isAsThen = isEmpty(fromNow, 0) === isEmpty(fromThen, 0) && isEmpty(toNow, 1) === isEmpty(toThen, 1);
+  const watts = isAsThen ? effect(from, fromNow, to, toNow, cpus) : undefined;
+  const expectedWatts = isAsThen ? effect(from, fromThen, to, toThen, after?.expectedCpus) : undefined;
   return {
     time: new Date(now).toISOString(),
     cpus: round(cpus, 3),
@@ -48,6 +52,9 @@ function busyNow(estate: Estate, host: HostView): Busy {
   const used = (machine: MachineView) => machine.use?.cpus ?? drawOn(machine, host) * processorsOf(host);
   return { machines: machines.length, cpus: machines.reduce((sum, machine) => sum + used(machine), 0) };
 }
+
+/** Apart from so many. */
+const isEmpty = (host: Busy | undefined, but: number): boolean => host !== undefined && host.machines <= but;
 
 const expected = (figures: BothHosts["from"]): Busy | undefined =>
   figures?.expectedCpus === undefined

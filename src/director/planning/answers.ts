@@ -46,7 +46,7 @@ export interface Previewed {
   broken?: { namespace: string; policy: string; message: string }[];
   /** A plan that goes on: nothing else is planned until it is over. */
   underWay?: string;
-  /** A plan that quiet hours hold: nothing else is proposed of its level until it is over. */
+  /** A plan that quiet hours hold: nothing else is planned for its machines until then. */
   held?: string;
 }
 

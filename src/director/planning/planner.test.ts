@@ -127,14 +127,16 @@ it("what came up while a plan was under way is looked at when that is over, dele
   }
 });
 
-it("proposes in quiet hours, and while an approved plan waits for their end nothing else of that level", async () => {
+it("proposes in quiet hours, and while an approved plan waits for their end nothing else for its machines", async () => {
   const estate = await openEstate();
   for (const [name, mhz] of [
     ["a", 2000],
     ["b", 3800],
+    ["c", 3800],
   ] as const)
     await estate.hostFacts(name, { mhz });
   await estate.runMachine("web", "a");
+  await estate.runMachine("more", "c");
   const { client } = estate;
   await client.create(Policy, {
     metadata: { name: "web", namespace: NS },
@@ -158,14 +160,14 @@ it("proposes in quiet hours, and while an approved plan waits for their end noth
       { subresource: "status" },
     );
     // A round has come to its end when the policies are told of again.
-    await estate.hostFacts("c", { mhz: 2000 });
+    await estate.hostFacts("a", { mhz: 2100 });
     await client.create(Policy, {
       metadata: { name: "later", namespace: NS },
       spec: { selector: {}, priority: -1 },
     });
     await until(
       "a round",
-      async () => (await client.get(Policy, { name: "later", namespace: NS }))?.status?.machines === 1,
+      async () => (await client.get(Policy, { name: "later", namespace: NS }))?.status?.machines === 2,
     );
     await client.patch(
       Policy,
@@ -177,6 +179,13 @@ it("proposes in quiet hours, and while an approved plan waits for their end noth
       async () => (await client.get(Policy, { name: "later", namespace: NS }))?.status?.machines === 0,
     );
     expect((await plans()).map(({ metadata }) => metadata.name)).toEqual([asked.metadata.name]);
+    // For others it proposes on: it may be long until the quiet time ends, or never.
+    await estate.hostFacts("c", { mhz: 2000 });
+    await client.patch(Policy, { name: "later", namespace: NS }, { spec: { priority: -2 } });
+    const more = await until("another proposal", async () =>
+      (await plans()).find(({ metadata }) => metadata.name !== asked.metadata.name),
+    );
+    expect(more.spec.moves.map(({ vm }) => vm)).toEqual(["more"]);
   } finally {
     await stop();
     await estate.close();

@@ -15,7 +15,7 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
-import { heldLevels, policyOf } from "../execution/recheck.ts";
+import { holdForQuiet, policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { AUTOMATIONS, endOf, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
@@ -75,6 +75,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
         h?.spec,
         h?.status?.capacity,
         h?.status?.memoryErrors,
+        h?.status?.power?.emptying !== undefined,
         ...["Ready", MEMORY_FAILING].map((type) => getCondition(h?.status?.conditions, type)?.status),
       ]);
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
@@ -160,10 +161,8 @@ async function round(
     released: released(estate, changedAt),
     forecaster: new Forecaster(experienceOf(plans, estate)),
   };
-  const held = holdForUsers(estate, plans, free);
-  const waiting = heldLevels(plans, estate.policies);
+  const held = holdForQuiet(holdForUsers(estate, plans, free), plans);
   for (const automation of AUTOMATIONS) {
-    if (waiting.has(automation)) continue;
     await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.
     const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {

@@ -89,7 +89,7 @@ it("names a plan that is under way, and tells nothing where nothing is worth a m
   });
 });
 
-it("names a plan that quiet hours hold, and proposes nothing else of its level", async () => {
+it("names a plan that quiet hours hold, and plans nothing else for its machines", async () => {
   const move = { namespace: "default", vm: "y", from: "a", to: "c", reason: "", expected: "", policy: "y" };
   const plan = {
     apiVersion: "vireo.dev/v2",

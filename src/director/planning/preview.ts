@@ -6,7 +6,7 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
-import { heldLevels } from "../execution/recheck.ts";
+import { holdForQuiet } from "../execution/recheck.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
@@ -20,11 +20,9 @@ import { satisfied } from "./policy-status.ts";
  */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
-  const state = holdForUsers(estate, plans, free);
+  const state = holdForQuiet(holdForUsers(estate, plans, free), plans);
   const made: Plan[] = [];
-  const waiting = heldLevels(plans, estate.policies);
   for (const automation of AUTOMATIONS) {
-    if (waiting.has(automation)) continue;
     await othersFirst();
     const moves = planMoves(state, { ...PLAN_DEFAULTS, ...free, automation });
     if (moves.length === 0) continue;

@@ -154,7 +154,9 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
             <>
               <Action
                 kind="primary"
-                onPress={() => void tell(approve(), "approved; the moves begin")}
+                onPress={() =>
+                  void tell(approve(), "approved; the moves begin, in quiet hours once they are over")
+                }
                 whyNot={whyNotApprove}
               >
                 Approve {left.size === 0 ? "all" : `${chosen.length} of ${spec.moves.length}`}

@@ -44,6 +44,15 @@ const ended = (reason: End["reason"], ranMs = 1000, running = true): Instance =>
   },
 });
 
+const KEPT = {
+  time: "t",
+  host: "a",
+  sizeBytes: 1,
+  saveMs: 1,
+  accelerator: "tcg",
+  cpuModel: "x",
+} as const;
+
 const FAILURES = [
   "GuestPanic",
   "Watchdog",
@@ -105,8 +114,13 @@ describe("a machine that ended", () => {
   });
 
   it("by being suspended goes on when it may, and counts as no restart", () => {
-    const last = ended("Suspended");
+    const rolledBack = ended("Suspended");
+    const last = { ...rolledBack, status: { ...rolledBack.status, suspended: KEPT } };
     expect(decideStart(vm({ suspended: true }), last, 0)).toMatchObject({ do: "stay", phase: "Suspended" });
+    expect(decideStart(vm({ suspended: true }), rolledBack, 0)).toMatchObject({
+      phase: "Stopped",
+      message: expect.stringContaining("its memory went when it was rolled back, and spec.suspended keeps"),
+    });
     expect(decideStart(vm({}, { restarts: 2 }), last, 0)).toEqual({ do: "start", restarts: 2 });
     expect(decideStart(vm({ suspended: true }), ended("Crashed"), 0)).toMatchObject({
       phase: "Stopped",
@@ -118,15 +132,7 @@ describe("a machine that ended", () => {
   it("before it could go on with its memory is still suspended: that is kept", () => {
     const down = (suspended?: Suspended) =>
       decideStart(vm({ running: false }, suspended ? { suspended } : {}), ended("Requested"), 0);
-    const suspended = {
-      time: "t",
-      host: "a",
-      sizeBytes: 1,
-      saveMs: 1,
-      accelerator: "tcg",
-      cpuModel: "x",
-    } as const;
-    expect(down(suspended)).toMatchObject({ do: "stay", phase: "Suspended" });
+    expect(down(KEPT)).toMatchObject({ do: "stay", phase: "Suspended" });
     expect(down()).toMatchObject({ do: "stay", phase: "Stopped" });
   });
 

@@ -49,13 +49,17 @@ export function decideStart(
       ? stay("Suspended", "Suspended", `suspended; \`${start}\` goes on with its memory`)
       : stay("Stopped", "Stopped", "stopped, as spec.running says");
   if (spec.suspended) {
-    if (end?.reason === "Suspended")
+    if (end?.reason === "Suspended" && last?.status?.suspended)
       return stay(
         "Suspended",
         "Suspended",
         `suspended, as spec.suspended says; \`${start}\` goes on with its memory`,
       );
-    const had = last ? `its run ended before it was suspended (${why})` : "it has not run yet";
+    const isRolledBack = end?.reason === "Suspended";
+    const ended = isRolledBack
+      ? "its memory went when it was rolled back"
+      : `its run ended before it was suspended (${why})`;
+    const had = last ? ended : "it has not run yet";
     return stay(
       "Stopped",
       "NotSuspended",

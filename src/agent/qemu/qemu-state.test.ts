@@ -19,13 +19,14 @@ it("QEMU's run states are these of ours", () => {
     expect([status, stateOf(status, "run"), stateOf(status, "incoming")]).toEqual([status, run, incoming]);
 });
 
-it("one whose memory is kept stands still for that, also once QEMU has sent all of it: it was not moved", () => {
-  for (const status of ["paused", "postmigrate"])
+it("one whose memory is kept stands still for that, also while QEMU sends that of a paused guest and once QEMU has sent all of it: it was not moved", () => {
+  for (const status of ["paused", "finish-migrate", "postmigrate"])
     expect([
       stateOf(status, "run", "snapshot"),
       standsBecause(status, { held: "snapshot" }, () => false),
     ]).toEqual(["paused", "snapshot"]);
   expect(stateOf("postmigrate", "run", "migration")).toBe("postmigrate");
+  expect(stateOf("finish-migrate", "run", "migration")).toBe("running");
 });
 
 it("a migration's steps are these of ours", () => {

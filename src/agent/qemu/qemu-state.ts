@@ -28,8 +28,11 @@ export function stateOf(
     case "postmigrate":
       // Its memory has been sent to us: whoever took it for a move that was called off would let it run on while it is copied.
       return held === "snapshot" ? "paused" : "postmigrate";
+    case "finish-migrate":
+      // Before a switchover `migration` tells that it stands still. While memory of a paused guest is kept nobody else would.
+      return held === "snapshot" ? "paused" : "running";
     default:
-      return "running"; // finish-migrate too: it stands still before a switchover, which `migration` tells
+      return "running";
   }
 }
 
@@ -39,7 +42,11 @@ export function standsBecause(
   { held, paused }: Pick<MachineRecord, "held" | "paused">,
   isFull: () => boolean,
 ): string | undefined {
-  if (held === "suspend" || (held === "snapshot" && status === "postmigrate")) return held;
+  if (
+    held === "suspend" ||
+    (held === "snapshot" && (status === "postmigrate" || status === "finish-migrate"))
+  )
+    return held;
   if (status === "io-error" && !paused) return isFull() ? "storage-full" : status;
   if (status === "paused" || status === "prelaunch" || status === "io-error")
     return held ?? (paused ? "user" : status);

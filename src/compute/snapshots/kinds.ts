@@ -271,6 +271,6 @@ export function notTheSame(
   if (!isDeepStrictEqual(drives(then.has), drives(now)))
     return `the CD drives ${drives(then.has).join(", ") || "none"} (spec.cdDrives has ${drives(now).join(", ") || "none"})`;
   if (!isDeepStrictEqual(then.has?.bootOrder, now.bootOrder))
-    return `the boot order ${then.has?.bootOrder?.join(", ") ?? "of default"} (spec.bootOrder is ${now.bootOrder?.join(", ") ?? "not set"})`;
+    return `${then.has?.bootOrder ? `the boot order ${then.has.bootOrder.join(", ")}` : "no boot order of its own"} (spec.bootOrder is ${now.bootOrder?.join(", ") ?? "not set"})`;
   return undefined;
 }

@@ -1,16 +1,18 @@
 /** The power reconciler over a pretend BMC and the real store: machines are never switched off under, whoever is late. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { modify } from "../client/client.ts";
+import { type Client, modify } from "../client/client.ts";
+import { overriding } from "../client/testing/overriding.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { announceControlPlane } from "../reconcile/control-planes.ts";
+import { Informer } from "../reconcile/informer.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
-import { POWER_AS_ASKED, WAKE_TEST_DUE, WAKE_TEST_FAILED } from "./kinds.ts";
+import { isEmptied, POWER_AS_ASKED, WAKE_TEST_DUE, WAKE_TEST_FAILED } from "./kinds.ts";
 import { runPowerReconciler } from "./reconciler.ts";
 import { PretendBmc } from "./testing/pretend-bmc.ts";
 
@@ -22,10 +24,16 @@ let running: Promise<void>;
 /** What the director has a wake test wait for. */
 let waits: string | undefined;
 
-const start = (bootId = "the control plane's") => {
+const start = ({
+  bootId = "the control plane's",
+  client = plane.client,
+}: {
+  bootId?: string;
+  client?: Client;
+} = {}) => {
   stop = new AbortController();
   running = runPowerReconciler({
-    client: plane.client,
+    client,
     clock,
     log: silentLogger,
     signal: stop.signal,
@@ -38,7 +46,7 @@ const start = (bootId = "the control plane's") => {
 const restart = async (bootId?: string) => {
   stop.abort();
   await running;
-  start(bootId);
+  start(bootId === undefined ? {} : { bootId });
 };
 const host = async () => {
   const found = await plane.client.get(Host, { name: "a" });
@@ -53,21 +61,21 @@ const ask = async (spec: object) => {
 const reasons = async () => (await plane.client.list(Event)).items.map(({ spec }) => spec.reason);
 
 /** A run on the host that has its machine's disks. */
-async function runOn(bound: string): Promise<void> {
+async function runOn(bound: string, name = "web"): Promise<void> {
   const vm = await plane.client.create(VirtualMachine, {
-    metadata: { name: "web", namespace: "default" },
+    metadata: { name, namespace: "default" },
     spec: { image: "web", memory: "64Mi" },
   });
   await plane.client.patch(
     VirtualMachine,
-    { name: "web", namespace: "default" },
+    { name, namespace: "default" },
     { status: { sequence: 1 } },
     { subresource: "status" },
   );
   await plane.client.create(Instance, {
-    metadata: { name: "web-1", namespace: "default" },
+    metadata: { name: `${name}-1`, namespace: "default" },
     spec: {
-      vm: "web",
+      vm: name,
       vmUid: vm.metadata.uid ?? "",
       host: bound,
       running: true,
@@ -398,6 +406,99 @@ describe("power reconciler", () => {
         await ask({ powerManagement: null });
         expect((await emptying())?.endedTime).toEqual(expect.any(String));
         expect(bmc.pressed).toEqual([]);
+      });
+    });
+
+    describe("of several hosts", () => {
+      const names = ["a", "b", "c"];
+      const dueOf = async (name: string) =>
+        getCondition(
+          (await plane.client.get(Host, { name }))?.status?.conditions,
+          WAKE_TEST_DUE,
+        )?.message?.replace(/.* waits /, "");
+      const emptied = async () =>
+        (await plane.client.list(Host)).items
+          .filter((each) => isEmptied(each))
+          .map(({ metadata }) => metadata.name);
+      /** All are due from the start, with a machine each. */
+      beforeEach(async () => {
+        stop.abort();
+        await running;
+        const { client } = plane;
+        for (const name of names) {
+          const spec = {
+            bmc: { ipmi: { address: "10.0.0.1" }, credentials: { name: "bmc-a" } },
+            powerManagement: { wakeTest },
+          };
+          if (name === "a") await client.patch(Host, { name }, { spec });
+          else await client.create(Host, { metadata: { name }, spec });
+          await runOn(name, `web-of-${name}`);
+          const heard = { type: "Ready", status: "True" as const, reason: "Test", message: "played" };
+          const conditions = setCondition([], heard, clock.now().toISOString());
+          const status = { agent: { version: "1", startedTime: "start" }, conditions };
+          await client.patch(Host, { name }, { status }, { subresource: "status" });
+        }
+      });
+
+      it("each tells what it waits for itself, and not that others are looked at", async () => {
+        const told = new Set<string>();
+        const ended = new AbortController();
+        const hosts = new Informer(plane.client, Host);
+        hosts.onChange((_name, of) => {
+          const { message } = getCondition(of?.status?.conditions, WAKE_TEST_DUE) ?? {};
+          if (message) told.add(message.replace(/.* waits /, ""));
+        });
+        const informed = hosts.run(ended.signal);
+        await hosts.synced;
+        waits = "for 22:00-06:00 UTC";
+        start();
+        await clock.step(300_000);
+        for (const name of names) expect(await dueOf(name)).toBe(waits);
+        ended.abort();
+        await informed;
+        expect([...told]).toEqual([waits]);
+      });
+
+      it("one is emptied, also while changes of hosts are heard of late", async () => {
+        let hear = () => {};
+        const heard = new Promise<void>((resolve) => {
+          hear = resolve;
+        });
+        start({
+          client: overriding(plane.client, {
+            watch: async function* (...all) {
+              await heard;
+              yield* plane.client.watch(...all);
+            },
+          }),
+        });
+        await clock.step(300_000);
+        const first = await emptied();
+        hear();
+        expect(first).toHaveLength(1);
+        await clock.step(300_000);
+        expect(await emptied()).toEqual(first);
+        const others = names.filter((name) => !first.includes(name));
+        for (const name of others) expect(await dueOf(name)).toBe("for that of another host");
+      });
+
+      it("of two that are emptied the later gives way, and any to one that is tested", async () => {
+        const set = (name: string, power: object) =>
+          plane.client.patch(Host, { name }, { status: { power } }, { subresource: "status" });
+        const at = (ms: number) => new Date(clock.now().getTime() - ms).toISOString();
+        await set("a", { state: "On", since: at(0), emptying: { startedTime: at(60_000) } });
+        await set("b", { state: "On", since: at(0), emptying: { startedTime: at(120_000) } });
+        start();
+        await clock.step(40_000);
+        expect(await emptied()).toEqual(["b"]);
+        expect(await dueOf("a")).toContain("for that of another host");
+        bmc.heeds = false;
+        const gone = { name: "web-of-c-1", namespace: "default" };
+        const left = { status: { custody: "Released" } };
+        await plane.client.patch(Instance, gone, left, { subresource: "status" });
+        await set("c", { task: { kind: "WakeTest", startedTime: at(0), generation: 1 } });
+        await clock.step(40_000);
+        expect(await emptied()).toEqual([]);
       });
     });
 

@@ -83,16 +83,19 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   const events = new EventRecorder(client, "power-reconciler", log, clock);
   /** By uid: what was seen last, of which spec, and when. */
   const seenAt = new Map<string, { seen: Seen; at: number; generation: number }>();
-  /** Hosts whose wake tests are being begun: one host of the estate at a time. */
-  const beginning = new Set<string>();
-  const isTesting = (name: string) =>
-    [...beginning].some((other) => other !== name) ||
-    hosts
-      .list()
-      .some(
-        ({ metadata, status }) =>
-          metadata.name !== name && (status?.power?.task?.kind === "WakeTest" || isEmptied({ status })),
-      );
+  /** The host whose wake test is being begun, one of the estate at a time, until the informer shows what was written of it. */
+  let beginner: { name: string; revision: number } | undefined;
+  /** Hosts that wait for that. */
+  const queue = new Set<string>();
+  const release = (name: string) => {
+    const { resourceVersion = Number.POSITIVE_INFINITY } = hosts.get(name)?.metadata ?? {};
+    if (beginner?.name !== name || Number(resourceVersion) < beginner.revision) return;
+    beginner = undefined;
+    const [next] = queue;
+    if (next === undefined) return;
+    queue.delete(next);
+    controller.enqueue(next);
+  };
   /** By uid: the step of the task that was pressed for. */
   const pressed = new Map<string, string>();
   const controller = new Controller({ name: "power", log, clock, workers: WORKERS, reconcile });
@@ -102,6 +105,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       seenAt.delete(uid);
       pressed.delete(uid);
     }
+    release(name);
     controller.enqueue(name);
   });
 
@@ -159,9 +163,20 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const there = runs.items.filter(({ status }) => status?.custody !== "Released");
     const { emptying } = host.status?.power ?? {};
     const goesOn = isEmptied(host) ? emptying : undefined;
+    const isAfter = hosts.list().some((other) => goesBefore(other, host));
+    queue.delete(name);
+    const begins = !isAfter && !goesOn;
+    if (begins) {
+      // It is not known yet what is to be told.
+      if (beginner && beginner.name !== name) {
+        queue.add(name);
+        return { requeueAfterMs: idleMs };
+      }
+      beginner = { name, revision: Number.POSITIVE_INFINITY };
+    }
+    let written: HostType | undefined;
     const waits = async () => {
-      if (!goesOn && isTesting(name)) return "for that of another host";
-      beginning.add(name);
+      if (isAfter) return "for that of another host";
       const lasting = there.length === 0 ? undefined : whyOccupied(there, emptying, now);
       if (lasting) return lasting;
       return there.length > 0 && !context.wakeTestWaits
@@ -170,8 +185,8 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     };
     try {
       const why = await waits();
-      if (!why && there.length === 0 && (await begin(host, seen, { step: "begin", task, otherwise })))
-        return { requeueAfterMs: busyMs };
+      if (!why && there.length === 0) written = await begin(host, seen, { step: "begin", task, otherwise });
+      if (written) return { requeueAfterMs: busyMs };
       const due = `${otherwise.due}, and ${why ? `waits ${why}` : there.length > 0 ? goingWords(there) : "waits until no machine is on it"}`;
       const { status, reason, message } = otherwise;
       const isOver = otherwise.isOver && !isOverdue(host);
@@ -185,14 +200,16 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         due: { message: due, isOver: otherwise.isOver },
         ...(next ? { emptying: next } : {}),
       };
-      if (await write(host, seen, standing, change)) {
+      written = await write(host, seen, standing, change);
+      if (written) {
         if (isOver) events.record(about(host), "Warning", "WakeTestOverdue", due);
         if (next && next !== goesOn)
           events.record(about(host), "Normal", next.endedTime ? "EmptyingGivenUp" : "Emptying", due);
       }
       return { requeueAfterMs: next && !next.endedTime ? emptyingMs : idleMs };
     } finally {
-      beginning.delete(name);
+      if (begins) beginner = { name, revision: Number(written?.metadata.resourceVersion ?? 0) };
+      release(name);
     }
   }
 
@@ -248,10 +265,13 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     return "its BMC could not be asked; the control plane's log tells why";
   };
 
-  /** Writes the task. @returns false while machines are on the host: then it is refused (checks.ts) */
-  async function begin(host: HostType, seen: Seen, { task }: Next & { step: "begin" }): Promise<boolean> {
+  /** Writes the task. @returns the host then; undefined while machines are on it: then it is refused (checks.ts) */
+  async function begin(
+    host: HostType,
+    seen: Seen,
+    { task }: Next & { step: "begin" },
+  ): Promise<HostType | undefined> {
     const { name, uid } = host.metadata;
-    if (task.kind === "WakeTest") beginning.add(name);
     try {
       const begun = await modify(client, Host, { name }, "status", (now) => {
         if (now.metadata.uid !== uid || now.metadata.generation !== host.metadata.generation)
@@ -261,19 +281,17 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       });
       if (begun?.status?.power?.task?.startedTime === task.startedTime)
         events.record(about(host), "Normal", BEGUN[task.kind], `${WHY[task.kind]}, ${becauseOf(host, task)}`);
+      return begun;
     } catch (error) {
       if (!isApiError(error, "Invalid")) throw error;
       const cause = error.details.causes?.find(({ field }) => field === "status.power.task");
       if (!cause) throw error;
       // Who began it tells.
-      if (task.kind === "WakeTest") return false;
+      if (task.kind === "WakeTest") return undefined;
       const message = `waits to be switched off: ${cause.message.replace(/^Forbidden: /, "")}; vireo drain ${name} moves them elsewhere`;
       await write(host, seen, { status: "False", reason: "MachinesThere", message });
-      return false;
-    } finally {
-      beginning.delete(name);
+      return undefined;
     }
-    return true;
   }
 
   async function press(host: HostType, spec: BmcSpec, next: Next & { step: "press" }): Promise<void> {
@@ -316,7 +334,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     return true;
   }
 
-  /** @returns whether it was this call that wrote it */
+  /** @returns the host then, when it was this call that wrote it */
   async function write(
     host: HostType,
     seen: Seen,
@@ -327,11 +345,11 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       due?: { message: string; isOver: boolean };
       emptying?: Emptying;
     } = {},
-  ): Promise<boolean> {
+  ): Promise<HostType | undefined> {
     const { done } = change;
     const { name, uid } = host.metadata;
     let wrote = false;
-    await modify(client, Host, { name }, "status", (now) => {
+    const written = await modify(client, Host, { name }, "status", (now) => {
       wrote = false;
       if (now.metadata.uid !== uid || !now.spec.bmc) return undefined;
       const { power } = now.status ?? {};
@@ -384,7 +402,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
           `seen by its BMC to be ${seen.state.toLowerCase()}; nothing of Vireo's did that`,
         );
     }
-    return wrote;
+    return wrote ? written : undefined;
   }
 
   /** The host's power with what was seen. */
@@ -430,6 +448,16 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
 }
 
 const about = ({ metadata: { name, uid } }: HostType) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });
+
+/** Whether the other's wake test goes before that of the host: it has begun, or the other is emptied for it, the longer of two. */
+function goesBefore(other: HostType, host: HostType): boolean {
+  if (other.metadata.name === host.metadata.name) return false;
+  if (other.status?.power?.task?.kind === "WakeTest") return true;
+  if (!isEmptied(other) || !isEmptied(host)) return isEmptied(other);
+  const since = ({ metadata, status }: HostType) =>
+    `${status?.power?.emptying?.startedTime} ${metadata.name}`;
+  return since(other) < since(host);
+}
 
 /** With how long it took to wake. */
 function tested(power: PowerStatus, task: Task | undefined, { passed, finishedTime }: WakeTest): PowerStatus {

@@ -31,6 +31,9 @@ import { UserError } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
+/** A guest that may take longer to shut down is told of before. */
+const TOLD_MS = 60_000;
+
 /** @throws UserError when not root, and when something must not be destroyed, or not unasked: nothing was touched then */
 export async function down(
   paths: StatePaths,
@@ -42,13 +45,15 @@ export async function down(
   if (process.getuid?.() !== 0) throw new UserError("vireo down needs root. Run it with sudo.");
   const hosts = join(paths.state, "hosts");
   const names = existsSync(hosts) ? readdirSync(hosts) : [];
-  const estate = options.keep
+  let estate = options.keep
     ? await estateToKeep(paths, print)
     : await estateToDestroy(paths, names, options.yes);
   if (record) {
     // The reconcilers and agents first: they would start again what is stopped here.
     await Promise.all([...record.controlPlanes, ...record.agents].map((daemon) => stopDaemon(daemon)));
     print("stopped  control plane and agents");
+    // Somebody may have made, protected or moved one in the meantime; from now on nobody does.
+    if (!options.keep) estate = await estateStill(paths, names);
   }
   const machines = await Promise.all(names.map((name) => stopMachines(paths.host(name), estate, print)));
   print(`stopped  ${machines.reduce((sum, n) => sum + n, 0)} machines`);
@@ -99,6 +104,16 @@ async function estateToDestroy(paths: StatePaths, hosts: readonly string[], yes:
   );
 }
 
+/** @throws UserError */
+async function estateStill(paths: StatePaths, hosts: readonly string[]): Promise<Estate> {
+  const estate = await readEstate(paths);
+  const refused = whyNot(estate, { hosts, bootId: bootId(), now: new Date() });
+  if (refused === undefined) return estate;
+  throw new UserError(
+    `control plane and agents are stopped, machines run on, and nothing is destroyed; \`vireo up\` goes on as before: ${refused}`,
+  );
+}
+
 /** In a cluster's store everything of this installation, and nothing else, lies under its prefix. */
 async function emptyStore(address: string): Promise<void> {
   const store = await openStore(address);
@@ -119,9 +134,10 @@ async function stopMachines(
     running.map(async (machine) => {
       const run = runs.find(({ metadata }) => metadata.uid === machine.id);
       const graceMs = graceMsOf(run);
+      const name = run?.metadata.labels?.[VM_LABEL] ?? run?.metadata.name ?? machine.id;
+      if (graceMs > TOLD_MS) print(`waits    up to ${graceMs / 1000} s for ${name} to shut down`);
       const end = await shutDown(hypervisor, machine, graceMs);
       if (end === "shut down" || graceMs === 0) return;
-      const name = run?.metadata.labels?.[VM_LABEL] ?? run?.metadata.name ?? machine.id;
       const why =
         end === "late" ? `did not shut down within ${graceMs / 1000} s` : "could not be asked to shut down";
       print(`cut off  ${name}: its guest ${why}`);
@@ -139,8 +155,8 @@ async function shutDown(
 ): Promise<"shut down" | "late" | "deaf"> {
   const process = identify(pid);
   let end: "late" | "deaf" = "deaf";
-  // It has to run to shut down.
-  if (graceMs > 0 && pausedBy === "user") await hypervisor.setPaused(id, false);
+  // It has to run to shut down. One whose QEMU does not answer is cut off as one that cannot be asked.
+  if (graceMs > 0 && pausedBy === "user") await hypervisor.setPaused(id, false).catch(() => {});
   for (const again of [false, true]) {
     if (!process || graceMs === 0 || !(await hypervisor.powerDown(id))) break;
     if (again) await hypervisor.guestAgent(id, "guest-shutdown", 500);

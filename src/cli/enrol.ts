@@ -25,6 +25,10 @@ export async function enrolHosts(
     throw new UserError(
       `the control plane listens on ${LOOPBACK} alone, where no other machine reaches it: \`vireo down --keep\`, then \`vireo up --address IP\` with an address of this machine`,
     );
+  if (record?.network)
+    throw new UserError(
+      `this installation has development hosts in a network of this machine's own (--hosts), which no other machine reaches: take another --state, and \`vireo up --address IP\` with an address of this machine`,
+    );
   const target = resolve(file);
   if (existsSync(target)) throw new UserError(`${file}: exists already; name another, or remove it`);
   if (!existsSync(dirname(target))) throw new UserError(`${dirname(target)}: there is no such folder`);

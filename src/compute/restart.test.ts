@@ -133,6 +133,11 @@ describe("a machine that ended", () => {
     const down = (suspended?: Suspended) =>
       decideStart(vm({ running: false }, suspended ? { suspended } : {}), ended("Requested"), 0);
     expect(down(KEPT)).toMatchObject({ do: "stay", phase: "Suspended" });
+    // Also where it is suspended again before that.
+    const { startedTime: _, ...status } = ended("Requested").status ?? {};
+    const last = { ...ended("Requested"), status };
+    const again = decideStart(vm({ suspended: true }, { suspended: KEPT }), last, 0);
+    expect(again).toMatchObject({ do: "stay", phase: "Suspended" });
     expect(down()).toMatchObject({ do: "stay", phase: "Stopped" });
   });
 

@@ -49,7 +49,11 @@ export function decideStart(
       ? stay("Suspended", "Suspended", `suspended; \`${start}\` goes on with its memory`)
       : stay("Stopped", "Stopped", "stopped, as spec.running says");
   if (spec.suspended) {
-    if (end?.reason === "Suspended" && last?.status?.suspended)
+    const kept = last?.status?.startedTime
+      ? end?.reason === "Suspended" && last.status.suspended
+      : status?.suspended;
+    // Also of one that was suspended again before it could go on: it has ended otherwise.
+    if (kept)
       return stay(
         "Suspended",
         "Suspended",

@@ -3,7 +3,7 @@ export type LifecycleVerb = "start" | "stop" | "restart" | "reset" | "pause" | "
 
 /** What of a machine has a say. */
 export interface Standing {
-  spec: { running: boolean; paused?: boolean; suspended?: boolean };
+  spec: { running: boolean; paused?: boolean; suspended?: boolean; stop?: { force?: boolean } };
   status?: {
     phase?: string;
     /** Only whole objects have them; without, less is known. */
@@ -53,9 +53,11 @@ export function specFor(
   request: string,
   { graceSeconds, force = false, discardMemory = false }: VerbOptions = {},
 ): Record<string, unknown> {
-  const stop = graceSeconds === undefined ? {} : { stop: { graceSeconds } };
-  // Of this stop alone: spec.stop.force would pull the plug at each later one, too.
+  // Of this stop alone: spec.stop.force would pull the plug at each later one, too. Earlier versions left it there for good.
   const forced = force ? { force: request } : {};
+  const unforced = spec.stop?.force && !force ? { force: null } : {};
+  const how = { ...unforced, ...(graceSeconds === undefined ? {} : { graceSeconds }) };
+  const stop = Object.keys(how).length > 0 ? { stop: how } : {};
   switch (verb) {
     case "start": {
       // One that ended by itself is started by a request: spec says already that it is to run. So is one that waits for its next start.
@@ -64,6 +66,7 @@ export function specFor(
         running: true,
         suspended: null,
         discardMemory: discardMemory || null,
+        ...stop,
         ...(again || status?.nextStartTime !== undefined ? { requests: { restart: request } } : {}),
       };
     }

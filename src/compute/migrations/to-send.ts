@@ -1,8 +1,8 @@
 /** What a migration has before it as it begins: afterwards nobody could tell how fast its guest wrote, or what its host's link was. */
 import type { Client } from "../../client/client.ts";
+import { parseBytes } from "../../resource/quantity.ts";
 import { Host } from "../hosts/kinds.ts";
 import type { Instance } from "../kinds.ts";
-import { memoryOf } from "../resources/kinds.ts";
 import type { Migration, Transfer } from "./kinds.ts";
 import { fastest, memoryToSend, wayOf } from "./way.ts";
 
@@ -20,6 +20,6 @@ export async function toSendOf(
   );
   const { accelerator, usage } = status ?? {};
   const way = wayOf(accelerator ? { platform: { accelerator } } : {}, transfer, ends[0], ends[1]);
-  const memory = { memoryBytes: memoryOf(spec), ...usage };
+  const memory = { memoryBytes: parseBytes(spec.memory), ...usage };
   return { toSendBytes: memoryToSend(memory, way), linkMbps: way.mbps };
 }

@@ -40,7 +40,7 @@ export interface Waiting extends Standing {
 
 /**
  * begin: write the task, which is refused while machines are there; then `otherwise` stands. turn: write how far the task has come. press: have the BMC do it (again: harmless). finish: the task is over. settle: there
- * is nothing to do.
+ * is nothing to do; `unheard`: its wake test is due, and waits until it is heard of.
  */
 export type Next =
   | { step: "begin"; task: Task; otherwise?: Waiting }
@@ -48,7 +48,7 @@ export type Next =
   | { step: "press"; what: "on" | "shutDown" | "cut"; standing: Standing }
   | { step: "wait"; standing: Standing }
   | { step: "finish"; done: Done | WakeTest; standing: Standing }
-  | { step: "settle"; standing: Standing };
+  | { step: "settle"; standing: Standing; unheard?: boolean };
 
 /** How long a BMC may take until it says that the power is on, or is cut. */
 const SWITCH_MS = 60_000;
@@ -72,11 +72,15 @@ export function nextOf(host: Host, situation: Situation): Next {
   const { task } = host.status?.power ?? {};
   if (task?.kind === "WakeTest") return test(host, task, situation);
   if (task) return goOn(host, task.kind, task, situation);
-  if (seen.state === "Unknown")
-    return settle("Unknown", "BmcFailed", seen.reason ?? "its BMC has not been asked yet");
   // One that its wake test left off is not left so.
   const pending = pendingOf(host);
   const wanted = host.spec.power ?? (failedWakeTest(host) ? "On" : pending?.power);
+  const isDue = (wanted === undefined || wanted === "On") && isTestDue(host, situation);
+  if (seen.state === "Unknown")
+    return {
+      ...settle("Unknown", "BmcFailed", seen.reason ?? "its BMC has not been asked yet"),
+      unheard: isDue,
+    };
   const generation = host.metadata.generation ?? 0;
   const begin = (kind: Task["kind"]): Next & { step: "begin" } => ({
     step: "begin",
@@ -89,7 +93,9 @@ export function nextOf(host: Host, situation: Situation): Next {
       wanted === "On"
         ? settle("True", "AsAsked", "is switched on")
         : settle("True", "NotAsked", `is ${word(seen)}; nothing else is asked for`);
-    if (!isTestDue(host, situation)) return settled;
+    if (!isDue || seen.state !== "On") return settled;
+    if (getCondition(host.status?.conditions, "Ready")?.status !== "True" || !host.status?.agent)
+      return { ...settled, unheard: true };
     return { ...begin("WakeTest"), otherwise: { ...settled.standing, ...dueOf(host, now) } };
   }
   if (seen.state === "Off") return settle("True", "AsAsked", "is switched off");
@@ -116,14 +122,12 @@ export function nextOf(host: Host, situation: Situation): Next {
   return failed ?? begin(wanted);
 }
 
-/** Of a host whose agent is heard from, that no control plane runs on and that nobody has closed, who may be at work on it: it has to be proven that it is heard from again. */
-function isTestDue(host: Host, { now, seen, controlPlane }: Situation): boolean {
+/** Of a host that no control plane runs on and that nobody has closed, who may be at work on it; it begins while its agent is heard from: it has to be proven that it is heard from again. */
+function isTestDue(host: Host, { now, controlPlane }: Situation): boolean {
   const { spec, status } = host;
   const { wakeTest } = spec.powerManagement ?? {};
-  if (!wakeTest || isClosed(spec) || controlPlane || seen.state !== "On" || failedWakeTest(host))
-    return false;
-  if (getCondition(status?.conditions, "Ready")?.status !== "True" || !status?.agent) return false;
-  const last = status.power?.lastWakeTest;
+  if (!wakeTest || isClosed(spec) || controlPlane || failedWakeTest(host)) return false;
+  const last = status?.power?.lastWakeTest;
   return !last?.passed || now - Date.parse(last.startedTime) >= wakeTest.everyDays * DAY_MS;
 }
 

@@ -397,15 +397,32 @@ describe("power reconciler", () => {
         expect(bmc.pressed).toEqual(["shutDown", "on"]);
       });
 
-      it("stops when a user closes the host, or wants no test", async () => {
+      it("stops when a user closes the host, or wants no test, and begins anew at once", async () => {
         await ask({ unschedulable: true });
-        expect((await emptying())?.endedTime).toEqual(expect.any(String));
+        expect(await emptying()).toBeUndefined();
         await ask({ unschedulable: false });
-        await clock.step(13 * 3_600_000);
-        expect((await emptying())?.endedTime).toBeUndefined();
+        expect(await emptying()).toMatchObject({ startedTime: expect.any(String) });
         await ask({ powerManagement: null });
-        expect((await emptying())?.endedTime).toEqual(expect.any(String));
+        expect(await emptying()).toBeUndefined();
         expect(bmc.pressed).toEqual([]);
+      });
+
+      it("goes on after its BMC or its agent was not heard from for a while", async () => {
+        const { startedTime } = (await emptying()) ?? {};
+        bmc.broken = "the BMC at 10.0.0.1 does not answer";
+        await clock.step(130_000);
+        expect((await host()).status?.power).toMatchObject({ state: "Unknown", emptying: { startedTime } });
+        bmc.broken = undefined;
+        await clock.step(130_000);
+        await agent("Unknown");
+        expect(await emptying()).toEqual({ startedTime });
+        await agent("True");
+        expect(await emptying()).toEqual({ startedTime });
+        expect(await due()).toMatch(/its machines are moved elsewhere/);
+        // Not for ever: until then it takes no machines.
+        await agent("Unknown");
+        await clock.step(2 * 3_600_000);
+        expect(await emptying()).toBeUndefined();
       });
     });
 

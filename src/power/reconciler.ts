@@ -44,6 +44,7 @@ import {
   becauseOf,
   dueCondition,
   goingWords,
+  isLong,
   isOverdue,
   WHY,
   wakeCondition,
@@ -150,7 +151,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         if (await write(host, seen, next.standing, { done: next.done })) told(host, next.done);
         return { requeueAfterMs: busyMs };
       case "settle":
-        await write(host, seen, next.standing);
+        await write(host, seen, next.standing, { unheard: next.unheard === true });
         return { requeueAfterMs: idleMs };
     }
   }
@@ -344,6 +345,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       task?: Task;
       due?: { message: string; isOver: boolean };
       emptying?: Emptying;
+      unheard?: boolean;
     } = {},
   ): Promise<HostType | undefined> {
     const { done } = change;
@@ -357,12 +359,9 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       if (of && power?.task?.startedTime !== of.startedTime) return undefined;
       const { task: current, emptying: before, ...seenNow } = powerOf(now, seen);
       const task = change.task ?? current;
-      // It goes on only as long as whoever looks says so.
-      const emptying =
-        change.emptying ??
-        (before && isEmptied(now)
-          ? { ...before, endedTime: clock.now().toISOString(), message: standing.message }
-          : before);
+      // It goes on as long as whoever looks says so, or hears nothing for a while; what was given up is remembered.
+      const stays = before && (!isEmptied(now) || (change.unheard && !isLong(before, clock.now().getTime())));
+      const emptying = change.emptying ?? (stays ? before : undefined);
       const rest = { ...seenNow, ...(emptying ? { emptying } : {}) };
       const next: PowerStatus = done
         ? "passed" in done

@@ -49,6 +49,10 @@ const namesOf = (there: readonly Instance[]) => {
   return `${there.slice(0, SHOWN).map(keyOf).join(", ")}${more}`;
 };
 
+/** @param now ms since the epoch */
+export const isLong = ({ startedTime }: Emptying, now: number): boolean =>
+  now - Date.parse(startedTime) >= EMPTY_MS;
+
 /** Why a host on which these are is not emptied for its wake test, or not any longer; undefined: it may be. @param now ms since the epoch */
 export function whyOccupied(
   there: readonly Instance[],
@@ -56,11 +60,11 @@ export function whyOccupied(
   now: number,
 ): string | undefined {
   if (!emptying) return undefined;
-  const { startedTime, endedTime, message } = emptying;
+  const { endedTime, message } = emptying;
   if (endedTime === undefined)
-    return now - Date.parse(startedTime) < EMPTY_MS
-      ? undefined
-      : `because ${namesOf(there)} ${there.length === 1 ? "was" : "were"} still there ${EMPTY_MS / 60_000} minutes after it began to be emptied`;
+    return isLong(emptying, now)
+      ? `because ${namesOf(there)} ${there.length === 1 ? "was" : "were"} still there ${EMPTY_MS / 60_000} minutes after it began to be emptied`
+      : undefined;
   const again = Date.parse(endedTime) + AGAIN_MS;
   return now < again
     ? `until ${new Date(again).toISOString()}, when it is emptied anew; the last time that was given up: ${message}`

@@ -246,9 +246,11 @@ export class DiskTasks {
     const id = idOf(instance);
     // While a disk that is not as Vireo made it can be told as what the task fails of: once the disks are switched, it could not.
     await layers.tree();
-    if (running) await layers.settle(await hypervisor.activeLayers(id).catch(undecided), task.snapshot);
-    else await layers.settle();
     const absorb: Absorb = async (...layers) => running && hypervisor.absorbLayer(id, ...layers);
+    if (running) {
+      const written = await hypervisor.activeLayers(id).catch(undecided);
+      await layers.settle({ written, absorb }, task.snapshot);
+    } else await layers.settle();
     switch (task.action) {
       case "Take":
         return { taken: await this.#taking.take(layers, instance, task, running) };

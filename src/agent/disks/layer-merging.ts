@@ -28,6 +28,13 @@ export interface Down {
 /** Makes one of `into` and `from`, right below it, and has it sure on disk. @returns false when `into` is not open in a running machine */
 export type Absorb = (into: string, from: string, down: Down) => Promise<boolean>;
 
+/** A machine that has the disks. */
+export interface Running {
+  /** The paths of what it writes to. */
+  written: readonly string[];
+  absorb: Absorb;
+}
+
 /** @param into a layer's name, as `from`; or both as a merge that was cut short has left them. @throws NoRoomError when nothing has begun; LayersError; CommandError */
 export async function merge(at: LayerFolder, into: string, from: string, absorb: Absorb): Promise<void> {
   const [upper, lower] = [at.path(into), at.path(from)];
@@ -56,16 +63,18 @@ export async function merge(at: LayerFolder, into: string, from: string, absorb:
 }
 
 /**
- * After a merge that was cut short; no-op when there is none. @param written what a running machine writes to: it goes on with what is not sure. While none has the
- * disks, that is taken back: what has been copied is of no use then, and no harm.
+ * After a merge that was cut short; no-op when there is none. @param running goes on with what is not sure, and closes what is not needed. While no machine
+ * has the disks, that is taken back: what has been copied is of no use then, and no harm. @throws as merge
  */
-export async function settleMerge(at: LayerFolder, written: readonly string[] | undefined): Promise<void> {
+export async function settleMerge(at: LayerFolder, running: Running | undefined): Promise<void> {
   const merging = await at.merging();
   if (!merging) return;
   if (merging.sure) {
-    // Its guest's writes still wait.
-    if (!written?.includes(at.path(merging.into))) await takePlace(at, merging);
-  } else if (!written) {
+    if (!running) await takePlace(at, merging);
+    // Unless its guest's writes still wait. QEMU may have the upper one open, and would let nobody put an overlay on the lower.
+    else if (!running.written.includes(at.path(merging.into)))
+      await merge(at, merging.into, merging.from, running.absorb);
+  } else if (!running) {
     await restoreHeads(at, merging);
     await at.setMerging(undefined);
   }

@@ -27,7 +27,7 @@ import { exists } from "../../system/exists.ts";
 import type { LayerSwitch } from "../hypervisor.ts";
 import { KeptMemories } from "./kept-memories.ts";
 import { LayerFolder } from "./layer-folder.ts";
-import { type Absorb, checkNoneMerging, merge, settleMerge } from "./layer-merging.ts";
+import { type Absorb, checkNoneMerging, merge, type Running, settleMerge } from "./layer-merging.ts";
 import {
   type Facts,
   type Files,
@@ -87,11 +87,12 @@ export class Layers {
 
   /**
    * Finishes what was cut short between QEMU's switch and our writing it down. While no machine has the disks, an empty overlay of what was active is as
-   * good as that, whether or not the switch was made. `written`: what a running machine writes to, which alone says whether it was; what was not begins
-   * anew, or, but for snapshot `but`, has not been.
+   * good as that, whether or not the switch was made. What a running machine writes to alone says whether it was; what was not begins
+   * anew, or, but for snapshot `but`, has not been. @throws as collect, while it runs
    */
-  async settle(written?: readonly string[], but?: string): Promise<void> {
-    await settleMerge(this.#at, written);
+  async settle(running?: Running, but?: string): Promise<void> {
+    await settleMerge(this.#at, running);
+    const written = running?.written;
     for (const [uid, record] of await this.#at.records()) {
       const isSwitched = Object.values(record.next).some((next) => written?.includes(this.#at.path(next)));
       // Also of one that has been given up since.

@@ -23,6 +23,8 @@ export interface MergeSteps {
   flush: (path: string) => Promise<void>;
   /** Down: `from` has all, on disk, and from now on it alone is sure to. May be called again. */
   sure: () => Promise<void>;
+  /** Down: QEMU goes on with `into` after all, whatever `sure` has written down, or part of it. */
+  unsure: () => Promise<void>;
 }
 
 /** What little is left of it, to a slow disk. */
@@ -47,7 +49,7 @@ export async function mergeLayer(
   const begun = await mergeJob(qmp);
   if (begun) {
     const way = begun.type === "commit" ? "down" : "up";
-    await follow(qmp, String(begun.device), way, steps, async () => {});
+    await follow(qmp, String(begun.device), into, way, steps, async () => {});
     return finish(qmp, into, from, way, steps);
   }
   const known = await listNodes(qmp);
@@ -68,7 +70,7 @@ export async function mergeLayer(
   await settleDrive(qmp, device);
   const job = `${JOB}${top.name}`.replaceAll("#", "");
   const what = { "job-id": job, "auto-finalize": !(way === "down" && isWritten) };
-  await follow(qmp, job, way, steps, async () => {
+  await follow(qmp, job, into, way, steps, async () => {
     if (way === "up") await qmp.execute("block-stream", { ...what, device: top.name, bottom: bottom.name });
     else {
       const nodes = { "top-node": top.name, "base-node": bottom.name };
@@ -127,8 +129,9 @@ async function settleDrive(qmp: Qmp, { node, file }: Drive): Promise<void> {
 async function follow(
   qmp: Qmp,
   job: string,
+  into: string,
   way: "up" | "down",
-  { sure }: MergeSteps,
+  steps: MergeSteps,
   begin: () => Promise<void>,
 ): Promise<void> {
   const isOurs = ({ device, id }: Readonly<Record<string, unknown>>) => device === job || id === job;
@@ -143,23 +146,29 @@ async function follow(
       const now = await mergeJob(qmp);
       if (!now) break;
       if (now.status === "ready") await unlessOver(qmp.execute("block-job-complete", { device: job }));
-      if (now.status === "pending") await letGo(qmp, job, sure);
+      if (now.status === "pending") await letGo(qmp, job, steps);
       await changed;
     }
   } finally {
     stop();
   }
   if (qmp.closed) throw new QmpError("Disconnected", "QEMU closed the monitor");
+  if (!said) return;
+  // Also when it could not be finalized.
+  if ((await activeLayers(qmp)).includes(into)) await steps.unsure();
   const to = way === "up" ? "above" : "below";
-  if (said)
-    throw new QmpError("GenericError", `what it holds could not be merged into the layer ${to}: ${said}`);
+  throw new QmpError("GenericError", `what it holds could not be merged into the layer ${to}: ${said}`);
 }
 
-/** Both hold the same, and the guest's writes are held: it goes on with the lower one, or, where that could not be written down, with what it had. */
-async function letGo(qmp: Qmp, job: string, sure: MergeSteps["sure"]): Promise<void> {
+/**
+ * Both hold the same, and the guest's writes are held: it goes on with the lower one, or, where that could not be written down, with what it had. Where it is
+ * not known which of them is written down, they are held until it is: what it wrote to the other would be lost with QEMU.
+ */
+async function letGo(qmp: Qmp, job: string, { sure, unsure }: MergeSteps): Promise<void> {
   try {
     await sure();
   } catch (error) {
+    await unsure();
     await qmp.execute("block-job-cancel", { device: job, force: true });
     throw error;
   }

@@ -251,6 +251,46 @@ describe("where the layer above holds less, it goes down under a running machine
     await isWhole();
   });
 
+  it("what could not be written down for sure is taken back before the guest goes on with what it had", async () => {
+    await prepare(false);
+    const { host, id } = await start();
+    let isWritten = false;
+    const tool: LayerTool = {
+      ...QEMU_IMG,
+      replace: async (path, text) => {
+        await QEMU_IMG.replace(path, text);
+        if (!text.includes('"sure"') || isWritten) return;
+        isWritten = true;
+        throw new Error("no flush");
+      },
+    };
+    const merged = layersOf(tool).remove(A, async (into, from, down) =>
+      into.includes("root") ? host.absorbLayer(id, into, from) : host.absorbLayer(id, into, from, down),
+    );
+    await expect(merged).rejects.toThrow("no flush");
+    expect((await host.activeLayers(id))[1]).toBe(path(overlay(A)));
+    await host.kill(id);
+    await layersOf().settle();
+    expect(files()).toContain(overlay(A));
+    await isWhole();
+  });
+
+  it("so is what an agent that died had written down, once QEMU has gone on with what it had", async () => {
+    await prepare(false);
+    const { host, id } = await start();
+    const dead = layersOf().remove(A, async (into, from, down) => {
+      if (into.includes("root")) return host.absorbLayer(id, into, from);
+      await down.sure();
+      throw new Error("dead");
+    });
+    await expect(dead).rejects.toThrow("dead");
+    await layersOf().settle(await running(host, id));
+    await host.kill(id);
+    await layersOf().settle();
+    expect(files()).toContain(overlay(A));
+    await isWhole();
+  });
+
   const when = [
     "before it has written down that it is sure",
     "right after that",

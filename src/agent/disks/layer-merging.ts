@@ -19,7 +19,7 @@ import { own } from "./volume-files.ts";
 
 /** Of a merge that may go down. */
 export interface Down {
-  /** The copying begins: nothing is sure, whatever had been. */
+  /** The copying begins, or has failed: nothing is sure, whatever had been. */
   unsure: () => Promise<void>;
   /** `from` has all, on disk; nothing is written to it before this is done. */
   sure: () => Promise<void>;
@@ -71,9 +71,11 @@ export async function settleMerge(at: LayerFolder, running: Running | undefined)
   if (!merging) return;
   if (merging.sure) {
     if (!running) await takePlace(at, merging);
-    // Unless its guest's writes still wait. QEMU may have the upper one open, and would let nobody put an overlay on the lower.
-    else if (!running.written.includes(at.path(merging.into)))
-      await merge(at, merging.into, merging.from, running.absorb);
+    // QEMU goes on with it, or holds the guest's writes, and what they are to go to is written down anew before it lets them go.
+    else if (running.written.includes(at.path(merging.into)))
+      await at.setMerging({ into: merging.into, from: merging.from });
+    // QEMU may have the upper one open, and would let nobody put an overlay on the lower.
+    else await merge(at, merging.into, merging.from, running.absorb);
   } else if (!running) {
     await restoreHeads(at, merging);
     await at.setMerging(undefined);

@@ -361,6 +361,7 @@ export class QemuHypervisor implements Hypervisor {
       },
       flush,
       sure: async () => down?.sure(),
+      unsure: async () => down?.unsure(),
     };
     return this.#at.with(id, async (qmp) => (await mergeLayer(qmp, into, from, steps)) !== undefined);
   }

@@ -6,7 +6,6 @@
 import { type Client, modify } from "../client/client.ts";
 import type { Host as HostType } from "../compute/hosts/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { runsControlPlane } from "../reconcile/control-planes.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -28,29 +27,21 @@ import {
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
 import { askNeighbours } from "./neighbours.ts";
-import {
-  type Done,
-  type Next,
-  nextOf,
-  type Seen,
-  type Standing,
-  saysSo,
-  type Waiting,
-  type WakeTest,
-} from "./next.ts";
+import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
 import { openBmc } from "./open-bmc.ts";
-import {
-  BEGUN,
-  becauseOf,
-  dueCondition,
-  goingWords,
-  isLong,
-  isOverdue,
-  WHY,
-  wakeCondition,
-  whyOccupied,
-} from "./telling.ts";
+import { about, BEGUN, becauseOf, dueCondition, isLong, WHY, wakeCondition } from "./telling.ts";
 import { heardOf } from "./wake-on-lan.ts";
+import { WakeTests } from "./wake-tests.ts";
+
+/** What is written with how the host stands. */
+export interface Change {
+  done?: Done | WakeTest;
+  task?: Task;
+  due?: { message: string; isOver: boolean };
+  emptying?: Emptying;
+  /** It is emptied as before: it is only not known how the host stands. */
+  unheard?: boolean;
+}
 
 export interface PowerContext {
   client: Client;
@@ -84,29 +75,22 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   const events = new EventRecorder(client, "power-reconciler", log, clock);
   /** By uid: what was seen last, of which spec, and when. */
   const seenAt = new Map<string, { seen: Seen; at: number; generation: number }>();
-  /** The host whose wake test is being begun, one of the estate at a time, until the informer shows what was written of it. */
-  let beginner: { name: string; revision: number } | undefined;
-  /** Hosts that wait for that. */
-  const queue = new Set<string>();
-  const release = (name: string) => {
-    const { resourceVersion = Number.POSITIVE_INFINITY } = hosts.get(name)?.metadata ?? {};
-    if (beginner?.name !== name || Number(resourceVersion) < beginner.revision) return;
-    beginner = undefined;
-    const [next] = queue;
-    if (next === undefined) return;
-    queue.delete(next);
-    controller.enqueue(next);
-  };
   /** By uid: the step of the task that was pressed for. */
   const pressed = new Map<string, string>();
   const controller = new Controller({ name: "power", log, clock, workers: WORKERS, reconcile });
+  const wakeTests = new WakeTests({
+    ...{ client, clock, hosts, events, begin, write },
+    waits: context.wakeTestWaits,
+    intervals: { busyMs, emptyingMs, idleMs },
+    enqueue: (name) => controller.enqueue(name),
+  });
   hosts.onChange((name, host, old) => {
     const uid = old?.metadata.uid;
     if (!host && uid) {
       seenAt.delete(uid);
       pressed.delete(uid);
     }
-    release(name);
+    wakeTests.release(name);
     controller.enqueue(name);
   });
 
@@ -134,7 +118,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     switch (next.step) {
       case "begin":
         if (next.otherwise && next.task.kind === "WakeTest")
-          return beginTest(host, seen, next.task, next.otherwise);
+          return wakeTests.begin(host, seen, next.task, next.otherwise);
         if (await begin(host, seen, next)) return { requeueAfterMs: busyMs };
         return { requeueAfterMs: next.otherwise ? idleMs : WAITING_MS };
       case "turn":
@@ -153,64 +137,6 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       case "settle":
         await write(host, seen, next.standing, { unheard: next.unheard === true });
         return { requeueAfterMs: idleMs };
-    }
-  }
-
-  /** Of a host with machines the test begins with their being moved elsewhere, by plans (director/power/emptying.ts). */
-  async function beginTest(host: HostType, seen: Seen, task: Task, otherwise: Waiting) {
-    const { name } = host.metadata;
-    const now = clock.now().getTime();
-    const runs = await client.list(Instance, { fieldSelector: `spec.host=${name}`, shared: true });
-    const there = runs.items.filter(({ status }) => status?.custody !== "Released");
-    const { emptying } = host.status?.power ?? {};
-    const goesOn = isEmptied(host) ? emptying : undefined;
-    const isAfter = hosts.list().some((other) => goesBefore(other, host));
-    queue.delete(name);
-    const begins = !isAfter && !goesOn;
-    if (begins) {
-      // It is not known yet what is to be told.
-      if (beginner && beginner.name !== name) {
-        queue.add(name);
-        return { requeueAfterMs: idleMs };
-      }
-      beginner = { name, revision: Number.POSITIVE_INFINITY };
-    }
-    let written: HostType | undefined;
-    const waits = async () => {
-      if (isAfter) return "for that of another host";
-      const lasting = there.length === 0 ? undefined : whyOccupied(there, emptying, now);
-      if (lasting) return lasting;
-      return there.length > 0 && !context.wakeTestWaits
-        ? "until no machine is on it"
-        : context.wakeTestWaits?.(host);
-    };
-    try {
-      const why = await waits();
-      if (!why && there.length === 0) written = await begin(host, seen, { step: "begin", task, otherwise });
-      if (written) return { requeueAfterMs: busyMs };
-      const due = `${otherwise.due}, and ${why ? `waits ${why}` : there.length > 0 ? goingWords(there) : "waits until no machine is on it"}`;
-      const { status, reason, message } = otherwise;
-      const isOver = otherwise.isOver && !isOverdue(host);
-      const standing = { status, reason, message: `${message}; ${due}` };
-      const next: Emptying | undefined = why
-        ? goesOn && { ...goesOn, endedTime: new Date(now).toISOString(), message: why }
-        : there.length > 0
-          ? (goesOn ?? { startedTime: new Date(now).toISOString() })
-          : goesOn;
-      const change = {
-        due: { message: due, isOver: otherwise.isOver },
-        ...(next ? { emptying: next } : {}),
-      };
-      written = await write(host, seen, standing, change);
-      if (written) {
-        if (isOver) events.record(about(host), "Warning", "WakeTestOverdue", due);
-        if (next && next !== goesOn)
-          events.record(about(host), "Normal", next.endedTime ? "EmptyingGivenUp" : "Emptying", due);
-      }
-      return { requeueAfterMs: next && !next.endedTime ? emptyingMs : idleMs };
-    } finally {
-      if (begins) beginner = { name, revision: Number(written?.metadata.resourceVersion ?? 0) };
-      release(name);
     }
   }
 
@@ -267,11 +193,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   };
 
   /** Writes the task. @returns the host then; undefined while machines are on it: then it is refused (checks.ts) */
-  async function begin(
-    host: HostType,
-    seen: Seen,
-    { task }: Next & { step: "begin" },
-  ): Promise<HostType | undefined> {
+  async function begin(host: HostType, seen: Seen, { task }: { task: Task }): Promise<HostType | undefined> {
     const { name, uid } = host.metadata;
     try {
       const begun = await modify(client, Host, { name }, "status", (now) => {
@@ -340,13 +262,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     host: HostType,
     seen: Seen,
     standing: Standing,
-    change: {
-      done?: Done | WakeTest;
-      task?: Task;
-      due?: { message: string; isOver: boolean };
-      emptying?: Emptying;
-      unheard?: boolean;
-    } = {},
+    change: Change = {},
   ): Promise<HostType | undefined> {
     const { done } = change;
     const { name, uid } = host.metadata;
@@ -444,18 +360,6 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   const informed = hosts.run(signal);
   await Promise.race([hosts.synced, informed]);
   await Promise.all([controller.run(signal), informed]);
-}
-
-const about = ({ metadata: { name, uid } }: HostType) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });
-
-/** Whether the other's wake test goes before that of the host: it has begun, or the other is emptied for it, the longer of two. */
-function goesBefore(other: HostType, host: HostType): boolean {
-  if (other.metadata.name === host.metadata.name) return false;
-  if (other.status?.power?.task?.kind === "WakeTest") return true;
-  if (!isEmptied(other) || !isEmptied(host)) return isEmptied(other);
-  const since = ({ metadata, status }: HostType) =>
-    `${status?.power?.emptying?.startedTime} ${metadata.name}`;
-  return since(other) < since(host);
 }
 
 /** With how long it took to wake. */

@@ -11,6 +11,13 @@ import {
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
 
+/** The object of an event. */
+export const about = ({ metadata: { name, uid } }: Host) => ({
+  kind: "Host",
+  name,
+  ...(uid ? { uid } : {}),
+});
+
 export function wakeCondition(host: Host) {
   const { lastWakeTest } = host.status?.power ?? {};
   if (!lastWakeTest) return undefined;

@@ -133,6 +133,8 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     ...(process.getuid?.() === 0 ? { outward: new Outward(stateFolder) } : {}),
     log,
   });
+  // Connects to all that run, whether or not a control plane answers: a guest may wait for what an agent before was about to tell its QEMU (qemu/layer-merge.ts).
+  void hypervisor.list().catch((error: unknown) => log.warn("agent.machines", { error }));
   const consoles = await serveConsoles({ address, credentials, consoles: hypervisor.consoles, log }).catch(
     (error: unknown): ConsoleListener | undefined => {
       log.warn("consoles.listen", { address, error });

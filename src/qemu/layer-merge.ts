@@ -6,7 +6,7 @@
  *
  * Down, there is one instant from which only `from` is right: the guest's first write to it. So when both hold the same, QEMU holds the guest's writes
  * (the job is pending, its disk drained; virtual CPUs run on), `sure` writes down that `from` is the disk, and only then are they let into it. An agent that dies in
- * between leaves them held: the next one finds the job pending, and does the same. Where the guest does not write to `into`, nothing is held.
+ * between leaves them held until the next one is there, which lets them go by what is written down (releaseHeld). Where the guest does not write to `into`, nothing is held.
  */
 import { listNodes, type Node, pathOf } from "./block-nodes.ts";
 import { sameDrive } from "./devices.ts";
@@ -32,6 +32,9 @@ const FLUSH_MS = 60_000;
 
 /** How long a layer may take to be copied into another: a day. */
 const MERGE_MS = 86_400_000;
+
+/** From being told to complete to that a job waits for us, or from our answer to its end: some milliseconds. */
+const READY_MS = 1000;
 
 /** Between two looks at a job; its events wake us earlier. */
 const LOOK_MS = 200;
@@ -68,7 +71,7 @@ export async function mergeLayer(
   const way = await steps.way({ isWritten, mayGoDown: top.bitmaps.length === 0 });
   const device = driveOver(known, await drives(qmp), into);
   await settleDrive(qmp, device);
-  const job = `${JOB}${top.name}`.replaceAll("#", "");
+  const job = jobOf(top);
   const what = { "job-id": job, "auto-finalize": !(way === "down" && isWritten) };
   await follow(qmp, job, into, way, steps, async () => {
     if (way === "up") await qmp.execute("block-stream", { ...what, device: top.name, bottom: bottom.name });
@@ -86,6 +89,40 @@ export async function mergeJob(qmp: Qmp): Promise<Readonly<Record<string, unknow
   return (Array.isArray(jobs) ? jobs : [])
     .filter(isFields)
     .find(({ device }) => String(device).startsWith(JOB));
+}
+
+const jobOf = ({ name }: Node): string => `${JOB}${name}`.replaceAll("#", "");
+
+/**
+ * Ends the wait of a guest whose writes an agent that died had held: it goes on with the layer below where that is sure, else with what it had. The rest of the merge is
+ * left to mergeLayer. No-op when none waits. Nothing else may be asked of this QEMU meanwhile. @param isSure of the path of `into`; undefined when that cannot be known:
+ * it waits on then. @throws QmpError
+ */
+export async function releaseHeld(
+  qmp: Qmp,
+  isSure: (into: string) => Promise<boolean | undefined>,
+): Promise<void> {
+  // It may have been told to complete, and be about to.
+  const job = await lookWhile(qmp, ["ready", "waiting"], READY_MS);
+  if (job?.status !== "pending") return;
+  const id = String(job.device);
+  const into = (await listNodes(qmp)).find((node) => jobOf(node) === id)?.file;
+  const sure = into === undefined ? undefined : await isSure(into);
+  if (sure === undefined) return;
+  await unlessOver(
+    sure ? qmp.execute("job-finalize", { id }) : qmp.execute("block-job-cancel", { device: id, force: true }),
+  );
+  await lookWhile(qmp, ["pending", "aborting", "concluded"], READY_MS);
+}
+
+/** The job, once it is in none of these states, or after that time. */
+async function lookWhile(qmp: Qmp, states: readonly string[], ms: number): ReturnType<typeof mergeJob> {
+  for (const until = performance.now() + ms; ; ) {
+    const changed = qmp.waitFor(({ event }) => event === "JOB_STATUS_CHANGE", LOOK_MS);
+    const job = await mergeJob(qmp);
+    if (!states.includes(String(job?.status)) || performance.now() > until) return job;
+    await changed;
+  }
 }
 
 interface Drive {

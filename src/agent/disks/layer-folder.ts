@@ -9,6 +9,12 @@ import { readHeader } from "./qcow2-head.ts";
 
 type User = { uid: number; gid: number };
 
+const mergingFile = (folder: string) => join(folder, "merging.json");
+
+/** What is written down of a merge in a machine's folder, also of one that is over. @throws LayersError */
+export const mergingIn = (folder: string): Promise<Merging | undefined> =>
+  readJson(mergingFile(folder), Merging);
+
 export class LayerFolder {
   readonly #folder: string;
   readonly #user: User;
@@ -35,7 +41,7 @@ export class LayerFolder {
 
   /** The merge that is under way, or was cut short; undefined when it is known to be over. */
   async merging(): Promise<Merging | undefined> {
-    const merging = await readJson(this.path("merging.json"), Merging);
+    const merging = await mergingIn(this.#folder);
     if (!merging) return undefined;
     // One whose lower layer has taken the name of the upper is over, and so is one of which a layer is gone.
     const isThere = (await exists(this.path(merging.from))) && (await exists(this.path(merging.into)));
@@ -43,7 +49,7 @@ export class LayerFolder {
   }
 
   setMerging(merging: Merging | undefined): Promise<void> {
-    const path = this.path("merging.json");
+    const path = mergingFile(this.#folder);
     return merging ? this.tool.replace(path, JSON.stringify(merging)) : this.tool.remove(path);
   }
 

@@ -307,6 +307,7 @@ describe("where the layer above holds less, it goes down under a running machine
     await prepare(which === "of one between");
     const { host, id } = await start();
     let calls = 0;
+    let isDead = false;
     const dead = layersOf().remove(A, (into, from, down) =>
       host.absorbLayer(id, into, from, {
         ...down,
@@ -316,8 +317,13 @@ describe("where the layer above holds less, it goes down under a running machine
           if (at !== when[0]) await down.sure();
           // It is written down again once QEMU goes on with the lower one.
           if (at === when[2] && calls === 1) return;
+          isDead = true;
           host.close();
           throw new Error("dead");
+        },
+        unsure: async () => {
+          if (isDead) throw new Error("dead");
+          await down.unsure();
         },
       }),
     );
@@ -329,12 +335,25 @@ describe("where the layer above holds less, it goes down under a running machine
     const { id } = await dies(at);
     const host = machines.hypervisor("a");
     await layersOf().settle(await running(host, id));
-    const isDown = at.at === when[2] || (at.at === when[1] && at.which === whose[1]);
-    if (isDown) await take(C, (...switches) => host.switchLayers(id, switches));
+    if (at.at !== when[0]) await take(C, (...switches) => host.switchLayers(id, switches));
     await removed(A, host, id);
     expect(files()).not.toContain(overlay(A));
     expect(await host.activeLayers(id)).toEqual(await layersOf().active());
     await host.kill(id);
+    await isWhole();
+  });
+
+  it.each([
+    { at: when[0], goesOnWith: overlay(A) },
+    { at: when[1], goesOnWith: "data.qcow2" },
+  ])("an agent dies $at: the guest's writes go on once another has looked", async ({ at, goesOnWith }) => {
+    const { id } = await dies({ which: whose[0], at });
+    const host = machines.hypervisor("a");
+    await host.list();
+    expect(await host.copying(id)).toBeUndefined();
+    expect((await host.activeLayers(id))[1]).toBe(path(goesOnWith));
+    await host.kill(id);
+    await layersOf().settle();
     await isWhole();
   });
 

@@ -11,7 +11,8 @@
  * `from`: so its writes wait until `sure` is on disk (qemu/layer-merge.ts), and from then on `into` is nothing.
  */
 import { stat } from "node:fs/promises";
-import type { LayerFolder } from "./layer-folder.ts";
+import { basename, dirname } from "node:path";
+import { type LayerFolder, mergingIn } from "./layer-folder.ts";
 import { LayersError, type Merging } from "./layer-records.ts";
 import { NoRoomError } from "./merge-room.ts";
 import { readHeader } from "./qcow2-head.ts";
@@ -28,6 +29,12 @@ export interface Down {
 /** Makes one of `into` and `from`, right below it, and has it sure on disk. @returns false when `into` is not open in a running machine */
 export type Absorb = (into: string, from: string, down: Down) => Promise<boolean>;
 
+/** Whether it is written down that the layer below `into`, a path, is what that was. @throws LayersError */
+export async function isSure(into: string): Promise<boolean> {
+  const merging = await mergingIn(dirname(into));
+  return merging?.sure === true && merging.into === basename(into);
+}
+
 /** A machine that has the disks. */
 export interface Running {
   /** The paths of what it writes to. */
@@ -39,16 +46,16 @@ export interface Running {
 export async function merge(at: LayerFolder, into: string, from: string, absorb: Absorb): Promise<void> {
   const [upper, lower] = [at.path(into), at.path(from)];
   if (!(await at.merging())) await at.setMerging({ into, from });
-  const isSure = async () => (await at.merging())?.sure === true;
+  const hasAll = async () => (await at.merging())?.sure === true;
   const down: Down = {
     unsure: async () => {
-      if (await isSure()) await at.setMerging({ into, from });
+      if (await hasAll()) await at.setMerging({ into, from });
     },
     sure: () => at.setMerging({ into, from, sure: true }),
   };
   try {
     const isOpen = await absorb(upper, lower, down);
-    if (await isSure()) return await takePlace(at, { into, from });
+    if (await hasAll()) return await takePlace(at, { into, from });
     if (!isOpen) {
       await restoreHeads(at, { into, from });
       await at.tool.rebase(upper, lower);

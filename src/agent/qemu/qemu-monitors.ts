@@ -1,7 +1,10 @@
 /** The QMP connections to this host's machines: one each, made when it is needed, made again after it broke. */
+import { setTimeout as delay } from "node:timers/promises";
+import { releaseHeld } from "../../qemu/layer-merge.ts";
 import { easeDowntimeLimit, switchOverAtOnce } from "../../qemu/migration.ts";
 import { isSame, type ProcessIdentity, waitForExit } from "../../qemu/process.ts";
 import { Qmp, type QmpEvent } from "../../qemu/qmp.ts";
+import { isSure } from "../disks/layer-merging.ts";
 import type { MachineId } from "../hypervisor.ts";
 import type { MachineRecord } from "./qemu-record.ts";
 
@@ -10,6 +13,8 @@ const START_MS = 20_000;
 const CONNECT_MS = 3000;
 /** From QEMU closing its monitor to the end of its process: it writes out what is in its caches. */
 const EXIT_MS = 60_000;
+/** A pool that does not answer holds up this machine, and not the others for long. */
+const READ_MS = 3000;
 
 /** Events after which somebody should look. Not RESET and the like, which a guest can send by the thousand. */
 const TELLING: readonly string[] = [
@@ -41,7 +46,7 @@ export class Monitors {
   connect(id: MachineId, path: string, process: ProcessIdentity): Promise<Qmp> {
     const kept = this.#open.get(id);
     if (kept) return kept;
-    const made = Qmp.connect(path, CONNECT_MS).then((qmp) => {
+    const made = Qmp.connect(path, CONNECT_MS).then(async (qmp) => {
       qmp.onEvent((event: QmpEvent) => {
         if (TELLING.includes(event.event)) this.#nudge(id);
       });
@@ -51,6 +56,9 @@ export class Monitors {
         this.#forget(id, made);
         void waitForExit(process, EXIT_MS).then(() => this.#nudge(id));
       });
+      // Before anybody else asks anything of it. What fails here is done by the task that merges, when it is tried again.
+      const known = (into: string) => Promise.race([isSure(into), delay(READ_MS, undefined, { ref: false })]);
+      await releaseHeld(qmp, known).catch(() => undefined);
       return qmp;
     });
     this.#open.set(id, made);

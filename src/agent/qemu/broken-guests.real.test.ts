@@ -1,7 +1,7 @@
 /** A guest whose kernel panics just before it has stopped for the switchover of a live move: it is a panicked one, at one end, with its disks, and runs at none. */
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { continueSwitchover, startOutgoing } from "../../qemu/migration.ts";
+import { continueSwitchover, runState, startOutgoing } from "../../qemu/migration.ts";
 import { Qmp } from "../../qemu/qmp.ts";
 import { outcomeOf } from "../../system/run.ts";
 import type { MachineId, MachineState } from "../hypervisor.ts";
@@ -83,6 +83,36 @@ it("is told and kept also where the move is called off, or an agent dies meanwhi
   source = machines.hypervisor("a");
   await source.resume(here);
   await panicked(source, here);
+});
+
+it("stands still, and can be reset, also where an agent died while it took its disks back", async () => {
+  (await sent()).close();
+  source = machines.hypervisor("a");
+  await source.cancelMigration(here);
+  const { brokeDownMs } = await panicked(source, here);
+  const looks = {
+    get: () => source.get(here),
+    resume: () => source.resume(here),
+    "setPaused: true": () => source.setPaused(here, true),
+    "setPaused: false": () => source.setPaused(here, false),
+  };
+  for (const [name, look] of Object.entries(looks)) {
+    source.close();
+    // It had said `cont`, and not yet `stop`.
+    const qmp = await Qmp.connect(machines.path("a", here, "s/qmp"));
+    await qmp.execute("cont");
+    qmp.close();
+    source = machines.hypervisor("a");
+    await look();
+    source.close();
+    const after = await Qmp.connect(machines.path("a", here, "s/qmp"));
+    expect(await runState(after), name).toBe("paused");
+    after.close();
+    source = machines.hypervisor("a");
+    expect((await panicked(source, here)).brokeDownMs).toBe(brokeDownMs);
+  }
+  await source.reset(here, "one");
+  await until(async () => ((await source.get(here))?.brokeDownMs !== brokeDownMs ? true : undefined));
 });
 
 it("that has been handed over is one that panicked there, and does not run on", async () => {

@@ -75,13 +75,29 @@ export class Access {
    * @param status its run state @returns why; undefined when it did not
    */
   async keepBroken(found: Found, qmp: Qmp, status: string): Promise<Broke | undefined> {
-    const { folder } = found;
+    const { folder, record } = found;
+    const stands = await this.standsBroken(record.config.id, qmp, status);
+    if (stands) return stands;
     const broke = status === "postmigrate" ? brokeLast(folder.journal()) : undefined;
     if (!broke) return undefined;
     // Before its disks: else an agent that dies in between would take it for one that stands still for no reason, and let it go on.
     folder.update((now) => ({ ...now, broke }));
     await this.takeDisks(found, qmp);
     folder.update((now) => ({ ...now, held: undefined }));
+    return broke;
+  }
+
+  /**
+   * A guest that has been kept so stands still, also where an agent died between takeDisks' `cont` and `stop`, or before it had written down that nothing holds it
+   * any more. @param status its run state, as it is now @returns why; undefined when it is none of those
+   */
+  async standsBroken(id: MachineId, qmp: Qmp, status: string): Promise<Broke | undefined> {
+    // Read after its state: one that is reset is none any more before it goes on.
+    const { folder, record } = this.records.need(id);
+    const { broke, held } = record;
+    if (!broke || (status !== "running" && status !== "paused")) return undefined;
+    if (status === "running") await qmp.execute("stop");
+    if (held === "migration") folder.update((now) => ({ ...now, held: undefined }));
     return broke;
   }
 }

@@ -28,6 +28,7 @@ import { guestMacs, setLinks } from "../../qemu/links.ts";
 import { listenIncoming, runState } from "../../qemu/migration.ts";
 import { exportDisks } from "../../qemu/mirror.ts";
 import { argumentsOf, waitForExit } from "../../qemu/process.ts";
+import type { Qmp } from "../../qemu/qmp.ts";
 import { activeLayers, switchLayers } from "../../qemu/snapshot.ts";
 import { dumpMemory } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
@@ -433,11 +434,16 @@ export class QemuHypervisor implements Hypervisor {
 
   #state(found: Found): Promise<MachineState> {
     return machineState(found, {
-      runState: (id) => this.#at.with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined),
+      runState: (id) => this.#at.with(id, (qmp) => this.#runState(id, qmp)).catch(() => undefined),
       isLost: (id) => this.#sending.isLost(id),
       exited: (id) => this.#processes.exited(id),
       oomKills: (name) => this.#processes.oomKills(name),
     });
+  }
+
+  async #runState(id: MachineId, qmp: Qmp): Promise<string> {
+    const status = await runState(qmp, STATUS_MS);
+    return status === "running" && (await this.#at.standsBroken(id, qmp, status)) ? "paused" : status;
   }
 
   #nudge(id: MachineId): void {

@@ -29,13 +29,12 @@ export class Standing {
     const { folder, record } = found;
     await this.#at.with(id, async (qmp) => {
       const status = await runState(qmp);
-      if (status === "running") return;
+      if (status === "running" && !record.broke) return;
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       if (record.exports) await stopExports(qmp);
       if (record.how === "incoming") await openLayersBelow(record.config, qmp);
       if (await this.#at.keepBroken(found, qmp, status)) return;
-      if (record.broke && status === "paused") return;
       // One that broke down before it came here is still broken: it takes its disks, and does not run on.
       if (BROKEN.includes(status)) {
         if (record.how !== "incoming") return;
@@ -60,8 +59,11 @@ export class Standing {
     const { folder, record, process } = this.#at.records.need(id);
     if (Boolean(record.paused) !== paused) folder.update((now) => ({ ...now, paused: paused || undefined }));
     // One that waits for custody, or is being sent or kept, is as it was told once that is over.
-    if (!process || record.how === "incoming" || record.held || record.broke) return;
-    await this.#at.with(id, (qmp) => (paused ? standStill(qmp) : goOn(qmp)));
+    if (!process || record.how === "incoming" || record.held) return;
+    await this.#at.with(id, async (qmp) => {
+      if (record.broke && (await this.#at.standsBroken(id, qmp, await runState(qmp)))) return;
+      await (paused ? standStill(qmp) : goOn(qmp));
+    });
   }
 
   /** As Hypervisor.setOnPanic. */

@@ -124,13 +124,28 @@ export async function saveMemory(
  */
 export async function abandonMemory(qmp: Qmp, then: "runs" | "stands still" = "runs"): Promise<void> {
   const over = qmp.waitFor(isOver, SAVE_MS);
-  const answer = await qmp.execute("query-migrate");
-  if (isFields(answer) && ["setup", "active", "device"].includes(String(answer.status))) {
+  if (await isUnderWay(qmp)) {
     if (!(await isLive(qmp))) await qmp.execute("migrate_cancel");
     await over;
   }
   if (then === "runs") await goOn(qmp);
   await setWay(qmp, "still");
+}
+
+/**
+ * Whether the memory of a guest that runs is being written: it hears what it is told, and nobody has to wait for that. Waits for the end of the instant at which it stands
+ * still for it. @throws QmpError
+ */
+export async function isWrittenLive(qmp: Qmp): Promise<boolean> {
+  const runs = qmp.waitFor((event) => event.event === "RESUME" || isOver(event), RESUME_MS);
+  if (!(await isUnderWay(qmp)) || !(await isLive(qmp))) return false;
+  if ((await runState(qmp)) === "paused") await runs;
+  return true;
+}
+
+async function isUnderWay(qmp: Qmp): Promise<boolean> {
+  const answer = await qmp.execute("query-migrate");
+  return isFields(answer) && ["setup", "active", "device"].includes(String(answer.status));
 }
 
 async function isLive(qmp: Qmp): Promise<boolean> {

@@ -1,10 +1,11 @@
 /** What goes wrong while a guest's memory is written: a storage pool that others fill, an agent that dies. The guest runs on, and its memory can be kept later. */
 import { appendFileSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { parseBytes } from "../../resource/quantity.ts";
 import { run } from "../../system/run.ts";
 import type { MachineId } from "../hypervisor.ts";
-import { inState, RealMachines, until } from "../testing/real-machines.ts";
+import { ended, inState, RealMachines, until } from "../testing/real-machines.ts";
 import { memoryOf } from "./memory-files.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 
@@ -29,7 +30,10 @@ beforeEach(async () => {
     return memory && statSync(memory).blocks * 512 > 32 * 2 ** 20 ? true : undefined;
   });
 });
-afterEach(() => run("umount", ["-l", pool]));
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await run("umount", ["-l", pool]);
+});
 
 /** Does that as soon as some of the memory is there. @returns whether it did */
 function meanwhile(work: () => void): () => boolean {
@@ -91,3 +95,28 @@ it("an agent dies while the memory of a guest that runs is written: the next one
   await host.setPaused(id, false);
   await inState(host, id, "running");
 });
+
+it("a guest that runs while its memory is written is asked to shut down at once, and ends, however slow its storage is", async () => {
+  const config = machines.machine("button", { memory: parseBytes("256Mi") });
+  await machines.start(host, config);
+  await until(() => (machines.serial("a", config.id).includes("r") ? true : undefined));
+  // Until the folder of the test is gone, at the latest. It is not fast enough for what the memory takes, and is for the pages that the guest waits for.
+  const [programs, slow] = [join(machines.folder, "programs"), join(machines.folder, "slow")];
+  mkdirSync(programs);
+  writeFileSync(slow, "");
+  const slowly = `while [ -e ${slow} ]; do /bin/dd bs=16k count=1 status=none; sleep 0.3; done`;
+  const script = `#!/bin/sh\ncase "$*" in *conv=fsync*) ${slowly};; esac\nexec /bin/dd "$@"\n`;
+  writeFileSync(join(programs, "dd"), script, { mode: 0o755 });
+  vi.stubEnv("PATH", `${programs}:${process.env.PATH}`);
+  const journal = () => machines.read("a", config.id, "journal");
+  const resumes = () => journal().split('"RESUME"').length;
+  const before = resumes();
+  const saving = host.saveMemory(config.id, [], join(machines.folder, "memory")).catch(() => undefined);
+  await until(() => (resumes() > before ? true : undefined));
+  expect(await host.powerDown(config.id)).toBe(true);
+  expect(journal()).not.toContain('"completed"');
+  expect((await ended(host, config.id)).reason).toBe("Requested");
+  expect(journal()).toContain("guest-shutdown");
+  rmSync(slow);
+  await saving;
+}, 60_000);

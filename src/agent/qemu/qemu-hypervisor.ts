@@ -246,7 +246,7 @@ export class QemuHypervisor implements Hypervisor {
     const { folder } = found;
     // Its guest could not hear the power button.
     if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
-    if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
+    await this.#memory.letRun(id).catch(() => undefined);
     folder.update((now) => ({ ...now, stopRequested: true }));
     return this.#at.with(id, pressPower).catch((error: unknown) => {
       this.#options.log.warn("hypervisor.powerDown", { id, error });

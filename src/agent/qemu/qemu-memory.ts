@@ -6,7 +6,7 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { readableErrors } from "../../qemu/end.ts";
 import { connectGuestAgent } from "../../qemu/guest-agent.ts";
-import { abandonMemory, loadMemory, memoryBytes, saveMemory } from "../../qemu/memory.ts";
+import { abandonMemory, isWrittenLive, loadMemory, memoryBytes, saveMemory } from "../../qemu/memory.ts";
 import { runState } from "../../qemu/migration.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
@@ -81,6 +81,12 @@ export class MemoryKeeper {
     });
     folder.takeSocketBack();
     folder.update((now) => ({ ...now, held: undefined }));
+  }
+
+  /** Lets a guest that stands still for its memory go on; one that runs meanwhile is left so, and is as it was before once its memory is written. No-op for others. */
+  async letRun(id: MachineId): Promise<void> {
+    if (this.#at.records.need(id).record.held !== "snapshot") return;
+    if (!(await this.#at.with(id, isWrittenLive))) await this.abandon(id);
   }
 
   /** As Hypervisor.loadMemory. @param shared resolves once the memory that it shares is whole */

@@ -12,6 +12,7 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { flush } from "../../system/flush.ts";
 import { type LayerFolder, mergingIn } from "./layer-folder.ts";
 import { LayersError, type Merging } from "./layer-records.ts";
 import { NoRoomError } from "./merge-room.ts";
@@ -29,9 +30,11 @@ export interface Down {
 /** Makes one of `into` and `from`, right below it, and has it sure on disk. @returns false when `into` is not open in a running machine */
 export type Absorb = (into: string, from: string, down: Down) => Promise<boolean>;
 
-/** Whether it is written down that the layer below `into`, a path, is what that was. @throws LayersError */
+/** Whether it is written down that the layer below `into`, a path, is what that was: what is answered outlives a power cut. @throws LayersError; Error of the file system */
 export async function isSure(into: string): Promise<boolean> {
   const merging = await mergingIn(dirname(into));
+  // An agent may have died between its new name and that.
+  await flush(dirname(into));
   return merging?.sure === true && merging.into === basename(into);
 }
 

@@ -50,7 +50,7 @@ interface Context {
   environment: HostEnvironment;
   clock: Clock;
   log: Logger;
-  events: EventRecorder;
+  events: Pick<EventRecorder, "record">;
 }
 
 export class Lifecycle {
@@ -243,12 +243,17 @@ export class Lifecycle {
         stopTime,
         ...ready(instance, this.#now(), false, "Stopping", "the guest is asked to shut down"),
       });
-    const passedMs = clock.now().getTime() - Date.parse(stopTime);
-    if (machine && passedMs < graceMs && (await this.#ask(instance, machine, passedMs * 2 >= graceMs)))
-      return { requeueAfterMs: Math.min(graceMs - passedMs, Math.max(1, graceMs / 2 - passedMs)) || 1 };
+    const passedMs = () => clock.now().getTime() - Date.parse(stopTime);
+    const beforeMs = passedMs();
+    const again = beforeMs * 2 >= graceMs;
+    if (machine && beforeMs < graceMs && (await this.#ask(instance, machine, again))) {
+      // To ask it may have taken a while.
+      const dueMs = again ? graceMs : graceMs / 2;
+      return { requeueAfterMs: Math.max(1, dueMs - passedMs()) };
+    }
     this.#pressed.delete(id);
     if (machine) await hypervisor.stop(id, 0);
-    const late = !force && graceMs > 0 && passedMs >= graceMs;
+    const late = !force && graceMs > 0 && beforeMs >= graceMs;
     const message = late
       ? `the guest did not shut down within ${graceMs / 1000} s, and was switched off`
       : "stopped on request";

@@ -130,7 +130,8 @@ describe("a TPM", () => {
     const again = await pool.config(instance);
     await machines.start(host, again);
     expect(await said(again.id, /vireo: starts 2/)).toBe("vireo: starts 2");
-  }, 90_000);
+    // Each of two boots of its UEFI may take what `said` waits.
+  }, 180_000);
 
   it("is not left behind by a QEMU that does not start", async () => {
     const pool = new HardwarePool(machines, oldDisk);

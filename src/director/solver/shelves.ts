@@ -316,21 +316,32 @@ export class Shelves {
   /** How many hosts admit the item, but for one. */
   countOf(want: Want, accept: ((h: number) => boolean) | undefined, but: number): number {
     const { open, state, kindOf } = this;
-    const { resources, hosts } = state.model;
-    const { demand, binding, likes, item } = want;
-    const { ofStart } = state.model.tallies;
+    const { resources, hosts, capacity } = state.model;
+    const { free } = state;
+    const { binding, likes, item, ceilings } = want;
     const own = state.at[item] as number;
-    const alone = (ofStart[item] as number) === (ofStart[item + 1] as number);
+    const needs = Float64Array.from({ length: binding }, (_, r) => want.demand[r] as number);
+    const shares = Float64Array.from(ceilings?.shares ?? []);
+    const broken = state.counts.broken(item);
     let count = 0;
     // As `admits`, without calling it for each.
     for (let h = 0; h < hosts; h++) {
-      if ((open[h] as number) === 0 || h === but) continue;
+      if ((open[h] as number) === 0 || h === but || broken?.[h] === 1) continue;
       if ((likes[2 * (kindOf[h] as number)] as number) === Number.NEGATIVE_INFINITY) continue;
       let fits = true;
-      for (let r = 0, i = h * resources; r < binding; r++, i++)
-        if ((demand[r] as number) > 0 && (demand[r] as number) > (state.free[i] as number)) fits = false;
-      if (h === own || (fits && want.ceilings)) fits = this.fits(want, h);
-      if (fits && (alone || state.counts.breaks(item, h) < 0) && (!accept || accept(h))) count++;
+      if (h === own) fits = this.fits(want, h);
+      else
+        for (let r = 0, i = h * resources; fits && r < binding; r++, i++) {
+          const need = needs[r] as number;
+          const left = free[i] as number;
+          fits =
+            !(need > 0 && need > left) &&
+            !(
+              ceilings &&
+              (capacity[i] as number) - left + need > (shares[r] as number) * (ceilings.base[i] as number)
+            );
+        }
+      if (fits && (!accept || accept(h))) count++;
     }
     return count;
   }

@@ -148,6 +148,7 @@ export const HYPERV = [
   "hv-vapic",
   "hv-spinlocks=0x1fff",
   "hv-vpindex",
+  "hv-time",
   "hv-runtime",
   "hv-synic",
   "hv-stimer",

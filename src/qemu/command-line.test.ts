@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TODAY } from "./board.ts";
+import { HYPERV, TODAY } from "./board.ts";
 import { commandLine, type Machine, type RunFiles } from "./command-line.ts";
 import type { Disk } from "./devices.ts";
 import { fixedDevices } from "./fixed.ts";
@@ -153,6 +153,25 @@ describe("the command line", () => {
       /^-cpu host,(?=.*\bhv-stimer\b)(?=.*\bhv-relaxed\b)(?=.*\bhv-vapic\b)/m,
     );
     expect(changed({ hardware })).toMatch(/^-cpu qemu64$/m);
+  });
+
+  it("gives each of Hyper-V's enlightenments those that it requires: QEMU starts no machine otherwise", () => {
+    // What QEMU's page of them says ("Requires", docs/system/i386/hyperv).
+    const requires: Readonly<Record<string, readonly string[]>> = {
+      "hv-synic": ["hv-vpindex"],
+      "hv-stimer": ["hv-vpindex", "hv-synic", "hv-time"],
+      "hv-stimer-direct": ["hv-vpindex", "hv-synic", "hv-time", "hv-stimer"],
+      "hv-tlbflush": ["hv-vpindex"],
+      "hv-tlbflush-ext": ["hv-tlbflush"],
+      "hv-tlbflush-direct": ["hv-vapic"],
+      "hv-ipi": ["hv-vpindex"],
+      "hv-evmcs": ["hv-vapic"],
+    };
+    const names = HYPERV.map((flag) => flag.split("=")[0] ?? "");
+    const missing = names.flatMap((name) =>
+      (requires[name] ?? []).filter((each) => !names.includes(each)).map((each) => `${name}: ${each}`),
+    );
+    expect(missing).toEqual([]);
   });
 
   it("doubles commas, which would else begin another option", () => {

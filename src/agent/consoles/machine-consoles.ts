@@ -1,21 +1,16 @@
 /** The consoles of this host's machines: their serial ports, each listened to from before its guest runs or from when an agent finds it; their screens. */
-import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { open, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import { takeScreenshot } from "../../qemu/display.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isFields } from "../../resource/fields.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import type { MachineFolder, MachineRecord } from "../qemu/qemu-record.ts";
+import { takePicture } from "./picture.ts";
 import { SerialLog } from "./serial-log.ts";
 import { SerialPort } from "./serial-port.ts";
 
 const ACCEPT_MS = 5000;
-/** More than the largest screen that the adapters have. */
-const MAX_SCREENSHOT_BYTES = 64 * 2 ** 20;
 
 export interface ConsoleAccess {
   /** @throws HypervisorError when it does not run */
@@ -66,13 +61,9 @@ export class MachineConsoles {
   async screenshot(id: MachineId): Promise<Buffer> {
     const { folder, record } = this.#withDisplay(id);
     const { user } = record.config;
-    const file = join(folder.lendForScreenshots(user), randomUUID());
-    try {
-      await this.#access.monitor(id, (qmp) => takeScreenshot(qmp, file));
-      return await readPicture(file, user.uid);
-    } finally {
-      await rm(file, { force: true, recursive: true });
-    }
+    return takePicture(folder.lendForScreenshots(user), user.uid, (file) =>
+      this.#access.monitor(id, (qmp) => takeScreenshot(qmp, file)),
+    );
   }
 
   /** Of a machine whose guest does not run yet: what it says first is not missed. That it cannot be had stops no machine. */
@@ -147,18 +138,4 @@ async function isListenedTo(qmp: Qmp): Promise<boolean> {
   const all = await qmp.execute("query-chardev");
   const serial = Array.isArray(all) ? all.find((one) => isFields(one) && one.label === "serial") : undefined;
   return isFields(serial) && !String(serial.filename).startsWith("disconnected");
-}
-
-/** What QEMU wrote, and nothing that it may have put there instead: a link to a file of ours, say. */
-export async function readPicture(file: string, owner: number): Promise<Buffer> {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const handle = await open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const found = await handle.stat();
-    const isOwn = found.isFile() && (process.getuid?.() !== 0 || found.uid === owner);
-    if (!isOwn || found.size > MAX_SCREENSHOT_BYTES) throw new HypervisorError("its QEMU made no picture");
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
 }

@@ -66,6 +66,9 @@ export class EstateIndex {
   private readonly machineKinds: MachineKinds;
   /** How machines like hosts. */
   readonly likings: Likings;
+  /** Policies that limit what hosts give out; and by the policies of a machine, whether others than these do. */
+  private readonly limiting: readonly Policy[];
+  private readonly othersLimiting = new Map<readonly Policy[], boolean>();
   private counted: readonly { example: HostView; hosts: number }[] | undefined;
   /** Told of each machine that is put elsewhere. */
   onMove: ((at: number, from: number, to: number) => void) | undefined;
@@ -139,7 +142,8 @@ export class EstateIndex {
       told: Uint8Array.from(this.kinds.examples, (host) => (isCurved(host) ? 1 : 0)),
       of: (h, without) => levelOf(this.draws.shareOf(h, without)),
     });
-    if (estate.policies.some(({ spec }) => spec.overcommit)) {
+    this.limiting = estate.policies.filter(({ spec }) => spec.overcommit);
+    if (this.limiting.length > 0) {
       this.ceilings = new Ceilings(this.list, this.shelves);
       for (const [item, h] of this.state.at.entries())
         if (h >= 0) this.ceilings.moved(item, -1, h, this.policiesOfItem(item));
@@ -265,13 +269,15 @@ export class EstateIndex {
     const h = this.hostNumber(host);
     if (h < 0) return new Array<number>(RESOURCES).fill(0);
     const { free, model, at } = this.state;
-    const own = this.itemsOf(without).filter((item) => at[item] === h);
-    return Array.from({ length: RESOURCES }, (_, r) =>
-      own.reduce(
-        (sum, item) => sum - (model.demand[item * RESOURCES + r] as number),
-        (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number),
-      ),
-    );
+    const taken: number[] = [];
+    for (let r = 0, i = h * RESOURCES; r < RESOURCES; r++, i++)
+      taken.push((model.capacity[i] as number) - (free[i] as number));
+    for (const item of this.itemsOf(without)) {
+      if (at[item] !== h) continue;
+      for (let r = 0; r < RESOURCES; r++)
+        (taken[r] as number) -= model.demand[item * RESOURCES + r] as number;
+    }
+    return taken;
   }
 
   /** The share of the host that would be free with the machine, of its scarcest resource; its own counts once, also where it is already. */
@@ -285,12 +291,26 @@ export class EstateIndex {
     return Math.max(0, 1 - Math.max(...shares));
   }
 
-  /** The other machines that are on the host or on their way there. */
-  othersOn(host: string, key: string): MachineView[] {
-    const there = this.machinesOn(host);
-    const h = this.hostNumber(host);
-    for (const [at, shadow] of this.shadows) if (h >= 0 && this.state.at[shadow] === h) there.push(at);
-    return there.flatMap((at) => this.machines[at] ?? []).filter((other) => other.key !== key);
+  /** Policies that limit what the host gives out, of the other machines that are there or on their way there. @param mine but for these, which choose the machine */
+  limitsOfOthers(host: string, key: string, mine: readonly Policy[]): Policy[] {
+    const found: Policy[] = [];
+    if (!this.othersLimit(mine)) return found;
+    const own = this.itemsOf(key);
+    const { first, next } = this.state;
+    for (let item = first[this.hostNumber(host)] ?? -1; item >= 0; item = next[item] as number)
+      if (!own.includes(item))
+        for (const policy of this.policiesOfItem(item))
+          if (policy.spec.overcommit && !mine.includes(policy) && !found.includes(policy)) found.push(policy);
+    return found;
+  }
+
+  /** Whether any other policy than these limits what hosts give out. */
+  private othersLimit(mine: readonly Policy[]): boolean {
+    const known = this.othersLimiting.get(mine);
+    if (known !== undefined) return known;
+    const limited = this.limiting.some((policy) => !mine.includes(policy));
+    this.othersLimiting.set(mine, limited);
+    return limited;
   }
 
   /** One, or two while it moves. */

@@ -137,16 +137,11 @@ function limitsAt(
   host: HostView,
   policies: readonly Policy[],
 ): { policy: Policy; own: boolean }[] {
-  const mine = policiesOf(estate, machine);
-  const others = indexOf(estate)
-    .othersOn(host.name, machine.key)
-    .flatMap((other) => policiesOf(estate, other).filter(({ spec }) => spec.overcommit));
+  // One of its own that is not asked is not asked of others either.
+  const others = indexOf(estate).limitsOfOthers(host.name, machine.key, policiesOf(estate, machine));
   return [
     ...policies.filter(({ spec }) => spec.overcommit).map((policy) => ({ policy, own: true })),
-    // One of its own that is not asked is not asked of others either.
-    ...[...new Set(others)]
-      .filter((policy) => !mine.includes(policy))
-      .map((policy) => ({ policy, own: false })),
+    ...others.map((policy) => ({ policy, own: false })),
   ];
 }
 

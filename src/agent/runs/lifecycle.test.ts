@@ -1,9 +1,10 @@
 /** When a guest that is to shut down is looked at again, over a pretended one that does not. */
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Instance } from "../../compute/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { SteppedClock } from "../../reconcile/testing/stepped-clock.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import type { MachineId } from "../hypervisor.ts";
 import { PretendEnvironment } from "../testing/pretend-environment.ts";
 import { PretendHypervisor } from "../testing/pretend-hypervisor.ts";
 import { PretendWorld } from "../testing/pretend-world.ts";
@@ -20,10 +21,8 @@ class Slow extends PretendHypervisor {
   }
 }
 
-it("at half its grace, and at the end of it, however long it took to ask the guest", async () => {
-  const world = new PretendWorld({ random: () => 0, stepMs: 0, breakage: 0 });
-  world.deaf = true;
-  const hypervisor = new Slow(world, "a");
+/** A machine whose guest is to shut down, and does not. */
+async function stopping(hypervisor: PretendHypervisor) {
   const uid = newId();
   const machine = await hypervisor.start(
     {
@@ -73,12 +72,73 @@ it("at half its grace, and at the end of it, however long it took to ask the gue
       return undefined;
     },
   );
+  return {
+    id: uid,
+    ends,
+    stop: async () => lifecycle.stop(instance, (await hypervisor.get(uid)) ?? machine),
+    told: () => instance.status?.conditions?.find(({ type }) => type === "Ready")?.message,
+  };
+}
+
+const deafWorld = () => {
+  const world = new PretendWorld({ random: () => 0, stepMs: 0, breakage: 0 });
+  world.deaf = true;
+  return world;
+};
+
+it("at half its grace, and at the end of it, however long it took to ask the guest", async () => {
+  const hypervisor = new Slow(deafWorld(), "a");
+  const { stop, ends } = await stopping(hypervisor);
   hypervisor.takesMs = 10_000;
-  expect(await lifecycle.stop(instance, machine)).toEqual({ requeueAfterMs: 5000 });
+  expect(await stop()).toEqual({ requeueAfterMs: 5000 });
   hypervisor.takesMs = 0;
   await clock.step(5000);
-  expect(await lifecycle.stop(instance, machine)).toEqual({ requeueAfterMs: 15_000 });
+  expect(await stop()).toEqual({ requeueAfterMs: 15_000 });
   await clock.step(15_000);
-  await lifecycle.stop(instance, machine);
+  await stop();
   expect(ends).toEqual(["the guest did not shut down within 30 s, and was switched off"]);
+});
+
+describe("one that stands still, as there is no room for what it writes", () => {
+  class Full extends PretendHypervisor {
+    tries = 0;
+    hasRoom = false;
+    override async resume(id: MachineId): Promise<void> {
+      this.tries += 1;
+      if (this.hasRoom) await super.resume(id);
+    }
+  }
+
+  it("has its grace, is tried again every 5 s, and is told as that when it is switched off", async () => {
+    const world = deafWorld();
+    const hypervisor = new Full(world, "a");
+    const { stop, ends, id, told } = await stopping(hypervisor);
+    world.set(id, { state: "paused", pausedBy: "storage-full" });
+    for (let passed = 0; passed < 30; passed += 5) {
+      expect(await stop()).toEqual({ requeueAfterMs: 5000 });
+      expect(hypervisor.tries).toBe(1 + passed / 5);
+      await clock.step(5000);
+    }
+    expect(told()).toMatch(/cannot be asked to shut down.*no room in its storage pool/);
+    expect(ends).toEqual([]);
+    await stop();
+    expect(ends).toEqual([
+      "the guest could not shut down within 30 s, because it stood still (there is no room in its storage pool for what it writes), and was switched off",
+    ]);
+  });
+
+  it("is asked as soon as there is room", async () => {
+    const world = deafWorld();
+    const hypervisor = new Full(world, "a");
+    const { stop, ends, id } = await stopping(hypervisor);
+    world.set(id, { state: "paused", pausedBy: "storage-full" });
+    await stop();
+    await clock.step(5000);
+    hypervisor.hasRoom = true;
+    world.deaf = false;
+    await stop();
+    expect(world.trace).toContain("deaf power button");
+    expect((await hypervisor.get(id))?.state).toBe("ended");
+    expect(ends).toEqual([]);
+  });
 });

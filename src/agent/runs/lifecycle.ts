@@ -26,13 +26,17 @@ const DUMP_RETRY_MS = 1000;
 /** Whoever stopped it, lets it go on. */
 const HELD_BY_US = ["migration", "snapshot", "suspend"];
 
+/** By MachineState.pausedBy: what keeps a guest from writing. It goes on by itself when that is over. */
+const STORAGE: Readonly<Record<string, string>> = {
+  "storage-full": "there is no room in its storage pool for what it writes",
+  "io-error": "its disk cannot be written",
+};
+
 /** By MachineState.pausedBy: what is said of a guest that stands still. */
 const MESSAGES: Readonly<Record<keyof typeof STANDING, string>> = {
   user: "paused, as spec.paused says",
-  "storage-full":
-    "the guest stands still: there is no room in its storage pool for what it writes. It goes on when there is",
-  "io-error":
-    "the guest stands still: its disk could not be written. It goes on when it can be; that is tried every 5 s",
+  "storage-full": `the guest stands still: ${STORAGE["storage-full"]}. It goes on when there is`,
+  "io-error": `the guest stands still: ${STORAGE["io-error"]}. It goes on when it can be; that is tried every 5 s`,
   "guest-panicked": "the guest's kernel has panicked, and stands still; reset or stop it",
   watchdog: "the guest did not feed its watchdog, and stands still; reset or stop it",
   "internal-error": "QEMU cannot run the guest any further (internal error); reset or stop it",
@@ -138,7 +142,7 @@ export class Lifecycle {
     const by = machine.pausedBy ?? "paused";
     if (by === "guest-panicked" || by === "watchdog") return this.#brokeDown(instance, machine, by);
     await this.#tell(instance, by);
-    if (by === "storage-full" || by === "io-error") await this.#tryAgain(machine);
+    if (by in STORAGE) await this.#tryAgain(machine);
     return { requeueAfterMs: STANDING_RETRY_MS };
   }
 
@@ -230,34 +234,42 @@ export class Lifecycle {
 
   // --- the stop ladder ---
 
-  /** Power button; again, and through the guest agent, at half time; then it is switched off. */
+  /** Power button; again, and through the guest agent, at half time; then it is switched off. While its storage fails it, it is let go on again and again: one that stands still hears nothing. */
   async stop(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const { hypervisor, clock } = this.#c;
     const id = idOf(instance);
     const { graceSeconds, force } = instance.spec.stop ?? {};
     const graceMs = force ? 0 : graceSeconds === undefined ? this.#graceMs : graceSeconds * 1000;
-    const { phase, stopTime = this.#now() } = instance.status ?? {};
-    if (phase !== "Stopping")
+    const { phase, stopTime = this.#now(), conditions } = instance.status ?? {};
+    const unwritable = STORAGE[machine?.pausedBy ?? ""];
+    const told = unwritable
+      ? `the guest cannot be asked to shut down while it stands still: ${unwritable}`
+      : "the guest is asked to shut down";
+    if (phase !== "Stopping" || getCondition(conditions, "Ready")?.message !== told)
       await this.#write(instance, {
         phase: "Stopping",
         stopTime,
-        ...ready(instance, this.#now(), false, "Stopping", "the guest is asked to shut down"),
+        ...ready(instance, this.#now(), false, "Stopping", told),
       });
     const passedMs = () => clock.now().getTime() - Date.parse(stopTime);
     const beforeMs = passedMs();
     const again = beforeMs * 2 >= graceMs;
-    if (machine && beforeMs < graceMs && (await this.#ask(instance, machine, again))) {
+    if (machine && beforeMs < graceMs && ((await this.#ask(machine, again)) || unwritable)) {
       // To ask it may have taken a while.
-      const dueMs = again ? graceMs : graceMs / 2;
-      return { requeueAfterMs: Math.max(1, dueMs - passedMs()) };
+      const dueMs = Math.max(1, (again ? graceMs : graceMs / 2) - passedMs());
+      return { requeueAfterMs: unwritable ? Math.min(dueMs, STANDING_RETRY_MS) : dueMs };
     }
     this.#pressed.delete(id);
     if (machine) await hypervisor.stop(id, 0);
     const late = !force && graceMs > 0 && beforeMs >= graceMs;
-    const message = late
-      ? `the guest did not shut down within ${graceMs / 1000} s, and was switched off`
-      : "stopped on request";
-    return this.end(instance, { reason: "Requested", message });
+    const within = `within ${graceMs / 1000} s`;
+    const why = unwritable
+      ? `the guest could not shut down ${within}, because it stood still (${unwritable})`
+      : `the guest did not shut down ${within}`;
+    return this.end(instance, {
+      reason: "Requested",
+      message: late ? `${why}, and was switched off` : "stopped on request",
+    });
   }
 
   /** Its process is gone, maybe in the middle of a dump, which takes as much room as its memory and is of no use. The disks are still this run's, so nobody else dumps there. */
@@ -272,11 +284,12 @@ export class Lifecycle {
   }
 
   /** @returns whether the guest can hear that it is asked */
-  async #ask(instance: Instance, machine: MachineState, again: boolean): Promise<boolean> {
+  async #ask(machine: MachineState, again: boolean): Promise<boolean> {
     const { hypervisor } = this.#c;
-    const id = idOf(instance);
+    const { id, pausedBy = "" } = machine;
     // It has to run to shut down.
-    if (machine.pausedBy === "user") await hypervisor.setPaused(id, false);
+    if (pausedBy === "user") await hypervisor.setPaused(id, false);
+    if (pausedBy in STORAGE) await this.#tryAgain(machine);
     const pressed = this.#pressed.get(id) ?? 0;
     if (pressed > (again ? 1 : 0)) return true;
     if (!(await hypervisor.powerDown(id))) return false;

@@ -112,7 +112,12 @@ export class Outgoing {
           return this.#fail(instance, lostCopies(copies));
         }
         const left = this.#attempts.left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
-        await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
+        const sent = { ...figures(progress), ...left, ...disksOf(copies) };
+        const stage = attempt?.stage === "PostCopy" ? "PostCopy" : "Memory";
+        // What had been sent by now, was; from here on the guest does not wait for the rest.
+        const goesOn = migrateTo.transfer?.postCopy && !isHeld && attempt?.stage !== undefined;
+        const commits = goesOn && stage === "Memory";
+        if (!commits) await this.#note(instance, { stage, ...sent });
         // An agent may have died before it let the guest go on, or the memory go.
         const known = this.#attempts.of(keyOf(instance));
         if (isHeld || !known.begun) {
@@ -124,9 +129,9 @@ export class Outgoing {
           await hypervisor.cancelMigration(id);
           return this.#fail(instance, isHeld ? STALLED : TAKES_NOTHING);
         }
-        // What had been sent by now, was; from here on the guest does not wait for the rest.
-        if (migrateTo.transfer?.postCopy && !isHeld && attempt?.stage === "Memory")
-          await hypervisor.startPostCopy(id);
+        if (commits && !(await this.#commit(instance, { stage: "PostCopy", ...sent })))
+          return { requeueAfterMs: 1 };
+        if (goesOn) await hypervisor.startPostCopy(id);
         return { requeueAfterMs: PROGRESS_MS };
       }
       case "pre-switchover":
@@ -327,6 +332,22 @@ export class Outgoing {
     }
     this.#attempts.end(keyOf(instance));
     return { requeueAfterMs: 500 };
+  }
+
+  /**
+   * Says that from here on it cannot be called off. Compare-and-swap, as the flip, on the object in which migrateTo was checked: whoever takes that back
+   * does it before this, or sees this. @returns false when somebody has written since
+   */
+  async #commit(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<boolean> {
+    const to = instance.spec.migrateTo?.instance ?? "";
+    const status = { ...instance.status, migration: { ...change, to, phase: "Active" as const } };
+    try {
+      await this.#c.client.updateStatus(Instance, { ...instance, status });
+      return true;
+    } catch (error) {
+      if (isApiError(error, "Conflict")) return false;
+      throw error;
+    }
   }
 
   /** migrateTo was taken back: whatever the stream does, the machine runs on here. */

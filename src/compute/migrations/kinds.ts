@@ -99,8 +99,8 @@ export const VolumesTold = Type.Object({
   error: Type.Optional(Type.String({ description: "Why they cannot be told." })),
 });
 
-/** Where a move is. */
-export const Stage = Words(["Disks", "Memory"]);
+/** Where a move is. PostCopy: the guest is to go on at the target, the rest of its memory behind it, and nothing calls that off any more. */
+export const Stage = Words(["Disks", "Memory", "PostCopy"]);
 
 /** Of a Migration, and of the Policies that choose its machine. */
 export const Transfer = Type.Object(
@@ -159,7 +159,10 @@ export const Migration = defineKind({
       plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
       transfer: Type.Optional(Transfer),
       cancel: Type.Optional(
-        Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
+        Type.Boolean({
+          description:
+            "Set to true to call it off; no effect after the switchover, nor once post-copy has begun.",
+        }),
       ),
     },
     rules(

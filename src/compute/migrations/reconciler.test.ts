@@ -145,6 +145,41 @@ describe("Migration reconciler", () => {
     await migration("m", "Succeeded");
   });
 
+  /** The source's word before it lets the guest go on there, the rest of its memory behind it. */
+  const postCopyBegins = () =>
+    estate.report("web-1", { migration: { to: "web-2", phase: "Active", stage: "PostCopy" } });
+
+  it("is not called off once post-copy begins: part of the memory may be at either end", async () => {
+    await play();
+    await postCopyBegins();
+    await estate.client.patch(Migration, at("m"), { spec: { cancel: true } });
+    const told = "goes on at b: it is too late to call it off";
+    await untilObject(estate.client, Migration, at("m"), told, (m) => m.status?.message === told);
+    expect((await estate.instance("web-1")).spec.migrateTo?.instance).toBe("web-2");
+    await flip();
+    const { status } = await migration("m", "Succeeded");
+    expect(status?.message).toBe("runs on b; it was too late to call it off");
+  });
+
+  it("that is deleted once post-copy begins goes on all the same", async () => {
+    await play();
+    await postCopyBegins();
+    await estate.client.delete(Migration, at("m"));
+    await untilGone(estate.client, Migration, at("m"));
+    await estate.restartReconcilers();
+    await flip();
+    await estate.finalize("web-1");
+    const vm = await estate.vm("web", (o) => o.status?.phase === "Running");
+    expect(vm.status).toMatchObject({ host: "b", instance: "web-2" });
+  });
+
+  it("fails when its target goes in the middle of post-copy", async () => {
+    await play();
+    await postCopyBegins();
+    await estate.end("web-2", "MigrationFailed", "no route");
+    expect((await migration("m", "Failed")).status?.message).toContain("no route");
+  });
+
   it("fails with the reasons of both ends; a second one may follow when the target is gone", async () => {
     await play();
     await estate.report("web-1", { migration: { to: "web-2", phase: "Failed", error: "connection reset" } });

@@ -38,7 +38,7 @@ import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf, t
 import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
 import { asItIs, copied, orderTo, sentOf } from "./target.ts";
 import { toSendOf } from "./to-send.ts";
-import { endOf, failed, type Trouble, troubleOf } from "./trouble.ts";
+import { endOf, failed, isInPostCopy, type Trouble, troubleOf } from "./trouble.ts";
 
 export interface MigrationContext {
   client: Client;
@@ -311,7 +311,9 @@ class MigrationReconciler {
     const sent = source?.status?.migration;
     const { stage = target?.spec.copyDisks ? "Disks" : "Memory", ...figures } =
       sent?.to === m.status?.target ? sentOf(sent) : {};
-    const message = `${stage === "Disks" ? "disks go" : "memory goes"} to ${toOf(m)}`;
+    const late = m.spec.cancel ? ": it is too late to call it off" : "";
+    const goes = { Disks: "disks go to", Memory: "memory goes to", PostCopy: "goes on at" }[stage];
+    const message = `${goes} ${toOf(m)}${late}`;
     const { secondsLeft: _, ...status } = m.status ?? {};
     await this.#write(m, { ...status, phase: "Running", stage, ...figures, message });
     return undefined;
@@ -373,7 +375,7 @@ class MigrationReconciler {
       const m = migrations.find(({ metadata }) => metadata.name === label);
       if (m && m.status?.target === target.metadata.name && !isFinal(m)) continue;
       const source = instances.find((i) => i.metadata.name === target.spec.predecessor);
-      if (source?.status?.phase === "HandedOver") continue;
+      if (source?.status?.phase === "HandedOver" || isInPostCopy(source, target.metadata.name)) continue;
       if (!(await this.#abort(source, target)))
         throw new Error(`instance ${target.metadata.name} changed; looking again`);
     }
@@ -390,7 +392,7 @@ class MigrationReconciler {
       phase: "Succeeded",
       finishedTime: this.#now(),
       ...(downtimeMs === undefined ? {} : { downtimeMs }),
-      message: `runs on ${toOf(m)}`,
+      message: `runs on ${toOf(m)}${m.spec.cancel ? "; it was too late to call it off" : ""}`,
     });
     this.#report(m, "Normal", "Migrated", `moved from ${m.status?.from} to ${toOf(m)}`);
     return undefined;

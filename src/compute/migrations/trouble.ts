@@ -10,6 +10,12 @@ export interface Trouble {
 }
 export const failed = (message: string): Trouble => ({ phase: "Failed", message });
 
+/** Whether the guest goes on at that target before all of its memory is there, or will in a moment: the run here has nothing to go back to. */
+export function isInPostCopy(source: Instance | undefined, target: string | undefined): boolean {
+  const sending = source?.status?.migration;
+  return sending?.to === target && sending?.phase === "Active" && sending.stage === "PostCopy";
+}
+
 /** What ends a migration before the flip. */
 export function troubleOf(
   m: Migration,
@@ -18,7 +24,7 @@ export function troubleOf(
   target: Instance | undefined,
   { nowMs, prepareTimeoutMs }: { nowMs: number; prepareTimeoutMs: number },
 ): Trouble | undefined {
-  if (m.spec.cancel)
+  if (m.spec.cancel && !isInPostCopy(source, m.status?.target))
     return { phase: "Cancelled", message: "called off (spec.cancel); the machine stayed where it was" };
   if (vm.metadata.deletionTimestamp || !vm.spec.running) return failed("the machine was stopped meanwhile");
   if (!source || isReleased(source)) return failed(`the machine ended on ${m.status?.from}${endOf(source)}`);

@@ -73,7 +73,11 @@ export function MoveProgress({ migration }: { migration: Migration }) {
     >
       <strong>{spec.vm}</strong> moves from {status?.from ?? "its host"} to{" "}
       {spec.to ?? "a host that the director chooses"}
-      {status?.stage && <span className="muted">, {status.stage.toLowerCase()}</span>}
+      {status?.stage && (
+        <span className="muted">
+          , {status.stage === "PostCopy" ? "post-copy" : status.stage.toLowerCase()}
+        </span>
+      )}
     </Running>
   );
 }

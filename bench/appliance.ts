@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { CACHE } from "../src/cli/paths.ts";
-import { type BuiltImage, buildImage } from "../src/images/build/builder.ts";
+import { buildImage } from "../src/images/build/builder.ts";
+import type { BuiltImage } from "../src/images/kinds.ts";
 import type { Recipe } from "../src/images/recipe.ts";
 
 /** Safe: the example is a recipe; the build would say what is wrong with it. */

@@ -7,7 +7,7 @@
  *
  * An image is what its newest successful build with its recipe made.
  */
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import {
   AS_SET,
   Conditions,
@@ -75,6 +75,10 @@ const built = {
     ),
   ),
 };
+
+/** What a build made of a recipe. */
+export const BuiltImage = Type.Object({ ...built, file: File, sha256: Type.String() });
+export type BuiltImage = Static<typeof BuiltImage>;
 
 export const Image = defineKind({
   kind: "Image",

@@ -3,12 +3,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../system/digest.ts";
 import { archivesFolder } from "./archives/store.ts";
-import { type BuildOptions, type BuiltImage, buildImage } from "./build/builder.ts";
+import { type BuildOptions, buildImage } from "./build/builder.ts";
+import type { BuiltImage } from "./kinds.ts";
 import { checkedFiles, SignatureError } from "./trust/signature.ts";
 import { signatureOf, UNSIGNED } from "./trust/standing.ts";
 
 /** The files of an image in the pool, and what each should be by what was told of it when it was built. */
-const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [
+const filesOf = ({ file, sha256, boot, artifacts = [] }: Partial<BuiltImage>) => [
   ...(file ? [{ file, sha256 }] : []),
   ...(boot ? [boot.kernel, boot.initrd].map((file) => ({ file, sha256: undefined })) : []),
   ...artifacts.map(({ file, sha256 }) => ({ file, sha256 })),
@@ -17,7 +18,7 @@ const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [
 /** What the installation's signature does not speak for. @returns nothing when there is a signature, and all files are those that were signed */
 async function unsigned(
   { folder, signer }: BuildOptions,
-  { artifacts = [] }: BuiltImage,
+  { artifacts = [] }: Partial<BuiltImage>,
   digests: ReadonlyMap<string, string>,
 ): Promise<string[]> {
   if (!signer) return [];
@@ -42,7 +43,7 @@ async function unsigned(
  * @param options of the build, with the image's lock; nothing of it stays
  * @returns how many files are the same. @throws Error naming those that are not
  */
-export async function verifyImage(options: BuildOptions, image: BuiltImage): Promise<number> {
+export async function verifyImage(options: BuildOptions, image: Partial<BuiltImage>): Promise<number> {
   const before = filesOf(image);
   const changed: string[] = [];
   const digests = new Map<string, string>();

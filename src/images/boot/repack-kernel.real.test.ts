@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
-import { type BuiltImage, buildImage } from "../build/builder.ts";
+import { buildImage } from "../build/builder.ts";
+import type { BuiltImage } from "../kinds.ts";
 import type { Recipe } from "../recipe.ts";
 import { answers } from "../testing/answers.ts";
 

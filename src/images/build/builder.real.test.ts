@@ -6,10 +6,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
 import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
+import type { BuiltImage } from "../kinds.ts";
 import type { Recipe } from "../recipe.ts";
 import { makeSeed, SEED_SERIAL } from "../seed.ts";
 import { bootToEnd } from "../testing/boot.ts";
-import { type BuiltImage, buildImage } from "./builder.ts";
+import { buildImage } from "./builder.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -55,8 +56,10 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   expect(stages).toEqual(["packages"]);
   // A version before did not see to it that its description outlived a power cut.
   const described = readdirSync(options.folder).find((name) => /^greet-[0-9a-f]{12}\.json$/.test(name));
-  writeFileSync(join(options.folder, described ?? ""), "");
-  expect(await buildImage(options)).toEqual(built);
+  for (const damaged of ["", "{}"]) {
+    writeFileSync(join(options.folder, described ?? ""), damaged);
+    expect(await buildImage(options)).toEqual(built);
+  }
 
   expect(await boot(built, options.folder)).toContain("greet: greeter, ssh-ed25519 AAAA me");
 });

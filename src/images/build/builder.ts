@@ -15,7 +15,6 @@ import {
   mkdir,
   mkdtemp,
   readdir,
-  readFile,
   rename,
   rm,
   stat,
@@ -24,7 +23,6 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
-import { exists } from "../../system/exists.ts";
 import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { cdLoaders, makeBootDisk, uuidOf } from "../boot/boot-disk.ts";
 import { makeReadOnlyDisk, makeRootDisk } from "../boot/disk.ts";
@@ -36,7 +34,8 @@ import { requireFullMode } from "../full/full-mode.ts";
 import { makeFullRoot } from "../full/full-root.ts";
 import { pictureOptions } from "../full/pictures.ts";
 import { publish } from "../garbage/publish.ts";
-import type { Image } from "../kinds.ts";
+import { readKept } from "../kept.ts";
+import { BuiltImage } from "../kinds.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
@@ -53,11 +52,6 @@ import { requireExpected } from "./expected.ts";
 import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { largestParts, requireSize } from "./size.ts";
 import { sourcesOf } from "./source-packages.ts";
-
-export type BuiltImage = Pick<
-  NonNullable<Image["status"]>,
-  "file" | "format" | "virtualBytes" | "allocatedBytes" | "sha256" | "boot" | "packages" | "artifacts"
->;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
 const BUILDER_VERSION = 21;
@@ -135,7 +129,8 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const { formats = [] } = recipe;
   const base = `${name}-${(formats.length ? digestOf([digest, formats]) : digest).slice(0, 12)}`;
   const described = join(folder, `${base}.json`);
-  const there = (await exists(described)) && (await builtBefore(described));
+  // What is damaged was made by a version that did not see to it that it outlives a power cut: nothing of it is trusted.
+  const there = await readKept(described, BuiltImage);
   if (there) {
     log(`the same image of the same packages is there already: ${base}`);
     return there;
@@ -232,16 +227,6 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   } finally {
     await rm(work.folder, { recursive: true, force: true });
     await pruneCache(layers, Date.now());
-  }
-}
-
-/** What is damaged was made by a version that did not see to it that it outlives a power cut: nothing of it is trusted. */
-async function builtBefore(described: string): Promise<BuiltImage | undefined> {
-  try {
-    return JSON.parse(await readFile(described, "utf8")) as BuiltImage; // written by buildImage
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
   }
 }
 

@@ -1,4 +1,6 @@
 /** Names of packages, as the real apt takes them. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
 import { Packages } from "./packages.ts";
@@ -27,3 +29,15 @@ it("Packages that cannot be together are told with what is between them", async 
     "the packages cannot be installed together: exim4 (recipe.packages[1]) needs exim4-config, which conflicts with postfix (recipe.packages[2])",
   );
 }, 120_000);
+
+it("A plan that is damaged is made anew", async () => {
+  const packages = new Packages(CACHE, "bookworm");
+  const plan = await packages.plan(["libstdc++6", "netbase"]);
+  const folder = join(CACHE, "apt-bookworm", "plans");
+  const text = JSON.stringify(plan);
+  const [kept = ""] = readdirSync(folder)
+    .map((name) => join(folder, name))
+    .filter((path) => readFileSync(path, "utf8") === text);
+  writeFileSync(kept, "");
+  expect(await packages.plan(["libstdc++6", "netbase"])).toEqual(plan);
+});

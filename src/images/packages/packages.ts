@@ -1,8 +1,9 @@
 /** Debian packages for an image, with all that they depend on: resolved and downloaded by apt (apt.ts). */
-import { randomUUID } from "node:crypto";
-import { readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Type } from "typebox";
 import { sha256Of } from "../../system/digest.ts";
+import { keep, readKept } from "../kept.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
 import { Apt, type AptOptions } from "./apt.ts";
 import { fetchAsLocked, requireNames } from "./asked.ts";
@@ -33,6 +34,8 @@ export interface PackageSource {
   /** Downloads exactly these, from the cache when the mirror has dropped them; refuses one that is another file than the lock says. */
   fetchLocked(lock: readonly LockedPackage[]): Promise<Package[]>;
 }
+
+const Plan = Type.Array(Type.Object({ name: Type.String(), version: Type.String() }));
 
 /** apt's pattern (apt-patterns(7)) for what every Debian system has. */
 export const ESSENTIAL = "?essential";
@@ -161,14 +164,12 @@ export class Packages implements PackageSource {
       "plans",
       digestOf([[...base, ...named].sort(), alone, this.#apt.whole || PLUMBING, lists]),
     );
-    const before = await readFile(kept, "utf8").catch(() => undefined);
-    if (before !== undefined) return JSON.parse(before) as { name: string; version: string }[]; // written below
+    const before = await readKept(kept, Plan);
+    if (before) return before;
     const resolved = await this.resolve(named, base);
     const known = new Set(resolved.map(({ name }) => name));
     const plan = [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
-    const part = `${kept}.${randomUUID()}`;
-    await writeFile(part, JSON.stringify(plan));
-    await rename(part, kept);
+    await keep(kept, plan);
     return plan;
   }
 

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { isWholePng } from "../../qemu/testing/png.ts";
-import type { BuiltImage } from "../build/builder.ts";
+import type { BuiltImage } from "../kinds.ts";
 
 export interface Boot {
   memoryMiB: number;

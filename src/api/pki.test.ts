@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -65,6 +65,20 @@ describe("the keys of an installation", () => {
     expect(pki.tokens.userOf(added)?.name).toBe("other");
     expect(pki.tokens.userOf(token)?.name).toBe("admin");
     expect(pki.tokens.userOf("")).toBeUndefined();
+  });
+
+  it.each([
+    "",
+    '{"current":"k1"',
+    "null",
+    "[]",
+    '{"current":"k1","keys":[]}',
+    '{"current":"k1","keys":{"k1":"AA"}}',
+  ])("refuse a file that is none of sealing keys, by its name: %j", async (text) => {
+    const pki = await Pki.open(folder);
+    const path = join(folder, "secrets.key");
+    writeFileSync(path, text);
+    expect(() => pki.sealingKeys()).toThrow(`${path}: is not a file of sealing keys; bring it back`);
   });
 
   it("write a kubeconfig once, and leave its token while it is good", async () => {

@@ -13,6 +13,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import type { SealingKeys } from "../store/sealed.ts";
 import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
@@ -95,12 +96,17 @@ export class Pki {
       const key = randomBytes(32).toString("base64");
       writeSecret(path, JSON.stringify({ current: "k1", keys: { k1: key } }, undefined, 1));
     }
-    const wrong = () => new Error(`${path}: is not a file of sealing keys; bring it back from a backup`);
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
-    const field = (of: unknown, name: string): unknown =>
-      typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
-    const [current, keys] = [field(value, "current"), field(value, "keys")];
-    if (typeof current !== "string" || typeof keys !== "object" || keys === null) throw wrong();
+    const wrong = (options?: ErrorOptions) =>
+      new Error(`${path}: is not a file of sealing keys; bring it back from a backup`, options);
+    let value: unknown;
+    try {
+      value = JSON.parse(readFileSync(path, "utf8"));
+    } catch (cause) {
+      throw wrong({ cause });
+    }
+    if (!isFields(value)) throw wrong();
+    const { current, keys } = value;
+    if (typeof current !== "string" || !isFields(keys)) throw wrong();
     const all = Object.fromEntries(
       Object.entries(keys).map(([id, key]) => [id, Buffer.from(String(key), "base64")]),
     );

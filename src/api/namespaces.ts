@@ -4,7 +4,7 @@
  * and is there until the last of its own is gone: garbage.ts sees to that.
  */
 import { Type } from "typebox";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, invalidValue } from "../resource/errors.ts";
 import { type Kind, type Lookup, Words } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import type { Store } from "../store/store.ts";
@@ -51,11 +51,11 @@ export const Namespace: Kind = {
     old || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)
       ? []
       : [
-          {
-            field: "metadata.name",
-            reason: "FieldValueInvalid",
-            message: `Invalid value: ${JSON.stringify(name)}: must be a label of at most 63 lower-case letters, digits and '-'`,
-          },
+          invalidValue(
+            "metadata.name",
+            name,
+            "must be a label of at most 63 lower-case letters, digits and '-'",
+          ),
         ],
 };
 

@@ -3,7 +3,7 @@
  * Source: Kubernetes API concepts and conventions; what clients really need was measured with kubectl 1.20 to 1.33.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { ApiError, isApiError } from "../resource/errors.ts";
+import { ApiError, invalidField, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import type { Store, Write } from "../store/store.ts";
@@ -193,11 +193,7 @@ export class Operations implements Service {
     const next = decode(kind, body, options, warnings);
     if (!next.metadata.resourceVersion)
       throw invalid(kind, name, [
-        {
-          field: "metadata.resourceVersion",
-          reason: "FieldValueInvalid",
-          message: "Invalid value: 0x0: must be specified for an update",
-        },
+        invalidField("metadata.resourceVersion", "0x0: must be specified for an update"),
       ]);
     await this.#commits.catchUp(next.metadata.resourceVersion);
     const make = () => ({ object: structuredClone(next) });

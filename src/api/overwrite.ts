@@ -1,6 +1,6 @@
 /** What becomes of a stored object when a client writes over it: who may change which part. Pure. */
 import { isDeepStrictEqual } from "node:util";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, forbiddenField } from "../resource/errors.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { requestOf, withRequest } from "../telemetry/request-id.ts";
@@ -101,10 +101,9 @@ function refuseNewFinalizers(kind: Kind, old: Resource, next: Resource): void {
   const added = (next.metadata.finalizers ?? []).find((finalizer) => !before.includes(finalizer));
   if (added === undefined) return;
   throw invalid(kind, old.metadata.name, [
-    {
-      field: "metadata.finalizers",
-      reason: "FieldValueForbidden",
-      message: `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`,
-    },
+    forbiddenField(
+      "metadata.finalizers",
+      `no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`,
+    ),
   ]);
 }

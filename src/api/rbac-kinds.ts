@@ -3,6 +3,7 @@
  * tools around it work. What they mean is in rbac.ts.
  */
 import { Type } from "typebox";
+import { invalidValue } from "../resource/errors.ts";
 import { type Kind, Words } from "../resource/kind.ts";
 
 const strings = (description: string) =>
@@ -67,8 +68,7 @@ function rbacKind(kind: string, namespaced: boolean, description: string, fields
     check: (object, old) => {
       const [now, before] = [Reflect.get(object, "roleRef"), old && Reflect.get(old, "roleRef")];
       if (!old || fields === "role" || JSON.stringify(now) === JSON.stringify(before)) return [];
-      const message = `Invalid value: ${JSON.stringify(now)}: cannot change roleRef: delete the binding and make it anew`;
-      return [{ field: "roleRef", reason: "FieldValueInvalid", message }];
+      return [invalidValue("roleRef", now, "cannot change roleRef: delete the binding and make it anew")];
     },
   };
 }

@@ -3,7 +3,7 @@
  * `kubectl scale` and autoscalers need not know the kind. Which fields of a kind it stands for, the kind says (`Kind.scale`).
  */
 import { Type } from "typebox";
-import { isApiError } from "../resource/errors.ts";
+import { invalidValue, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { nameMismatch } from "./overwrite.ts";
@@ -103,11 +103,7 @@ async function change(
     const wanted = valueAt(next, ".spec.replicas");
     if (typeof wanted !== "number" || !Number.isSafeInteger(wanted) || wanted < 0)
       throw invalid(SCALE, name, [
-        {
-          field: "spec.replicas",
-          reason: "FieldValueInvalid",
-          message: `Invalid value: ${JSON.stringify(wanted) ?? "undefined"}: must be a whole number, 0 or more`,
-        },
+        invalidValue("spec.replicas", wanted, "must be a whole number, 0 or more"),
       ]);
     const { uid } = current.metadata;
     // The client's resourceVersion, if it gives one; the one that was read just now otherwise.

@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { heldForPower } from "../power/kinds.ts";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, forbiddenField, invalidValue } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -27,17 +27,6 @@ import { type StoragePool, StoragePool as StoragePoolKind } from "./storage/kind
 const MAX_VM_NAME = 52;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
-const forbidden = (field: string, message: string): Cause => ({
-  field,
-  reason: "FieldValueForbidden",
-  message: `Forbidden: ${message}`,
-});
-const bad = (field: string, value: unknown, message: string): Cause => ({
-  field,
-  reason: "FieldValueInvalid",
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
-
 /** Fields of spec, or of what is `at` another place, that must stay as they were. */
 function immutable<S extends object>(
   spec: S,
@@ -48,7 +37,7 @@ function immutable<S extends object>(
 ): Cause[] {
   return fields
     .filter((field) => !isDeepStrictEqual(spec[field], old[field]))
-    .map((field) => bad(`${at}.${field}`, spec[field], `field is immutable; ${hint}`));
+    .map((field) => invalidValue(`${at}.${field}`, spec[field], `field is immutable; ${hint}`));
 }
 
 /** The server's part in the chain of custody (kinds.ts): what a late or confused component must not be able to write. */
@@ -58,7 +47,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
     if (!metadata.resourceVersion) return [...checkNewInstance(object, lookup), ...checkRoom(object, lookup)];
     // One with a version was stored in no instance's shape, and is mended: that it may exist was decided when it was made.
     if (!metadata.name.startsWith(`${spec.vm}-`))
-      return [bad("spec.vm", spec.vm, `is not the machine of an instance called ${metadata.name}`)];
+      return [invalidValue("spec.vm", spec.vm, `is not the machine of an instance called ${metadata.name}`)];
     return object.status?.custody === "Held" ? checkTakingCustody(object, lookup) : [];
   }
   const causes = immutable(
@@ -88,25 +77,30 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
     "a run never changes under itself",
   );
   if (!isDeepStrictEqual(keptOf(spec.resources), keptOf(old.spec.resources)))
-    causes.push(bad("spec.resources", spec.resources, "a run keeps what of its host is its own"));
+    causes.push(invalidValue("spec.resources", spec.resources, "a run keeps what of its host is its own"));
   // Chosen with the host.
   if (old.spec.guestCpu || old.spec.host)
     causes.push(...immutable(spec, old.spec, ["guestCpu"], "a run never changes under itself"));
   if (spec.host !== old.spec.host) {
-    if (old.spec.host) causes.push(bad("spec.host", spec.host, "field is immutable once set"));
+    if (old.spec.host) causes.push(invalidValue("spec.host", spec.host, "field is immutable once set"));
     else if (old.status?.custody === "Released" || metadata.deletionTimestamp)
-      causes.push(forbidden("spec.host", "this instance is over; it cannot be bound to a host any more"));
+      causes.push(
+        forbiddenField("spec.host", "this instance is over; it cannot be bound to a host any more"),
+      );
     else causes.push(...checkRoom(object, lookup));
   }
   const grows = spec.cpus > old.spec.cpus || parseBytes(spec.memory) > parseBytes(old.spec.memory);
   if (grows && spec.host === old.spec.host) causes.push(...checkRoom(object, lookup, "spec.memory"));
   if (spec.running && !old.spec.running)
     causes.push(
-      forbidden("spec.running", "a run that was asked to stop is not asked back; a new instance follows it"),
+      forbiddenField(
+        "spec.running",
+        "a run that was asked to stop is not asked back; a new instance follows it",
+      ),
     );
   const [custody, before] = [object.status?.custody, old.status?.custody];
   if (before === "Released" && custody !== "Released")
-    causes.push(forbidden("status.custody", "Released is for ever"));
+    causes.push(forbiddenField("status.custody", "Released is for ever"));
   if (custody === "Held" && before !== "Held") causes.push(...checkTakingCustody(object, lookup));
   return causes;
 }
@@ -121,7 +115,7 @@ function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cau
   if (odd)
     return field === "spec.host"
       ? [
-          forbidden(
+          forbiddenField(
             field,
             `host ${spec.host} takes no machines: it is stored in a shape that cannot be read (${odd}); kubectl edit host ${spec.host} mends it`,
           ),
@@ -129,9 +123,9 @@ function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cau
       : [];
   const held = heldForPower(host);
   if (held && field === "spec.host")
-    return [forbidden(field, `host ${spec.host} takes no machines: ${held}`)];
+    return [forbiddenField(field, `host ${spec.host} takes no machines: ${held}`)];
   const why = lackOfRoom(host, spec, lookup.list(Instance));
-  return why ? [forbidden(field, why)] : [];
+  return why ? [forbiddenField(field, why)] : [];
 }
 
 function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
@@ -148,7 +142,7 @@ function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause
     );
   if (!holder) return [];
   return [
-    forbidden("status.custody", `instance ${holder.metadata.name} has not released the machine's disks`),
+    forbiddenField("status.custody", `instance ${holder.metadata.name} has not released the machine's disks`),
   ];
 }
 
@@ -162,18 +156,21 @@ function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[]
     .list(VirtualMachine, metadata.namespace, spec.vm)
     .find((o) => o.metadata.name === spec.vm);
   if (!vm || vm.metadata.uid !== spec.vmUid)
-    return [bad("spec.vmUid", spec.vmUid, `there is no VirtualMachine ${spec.vm} with this uid`)];
+    return [invalidValue("spec.vmUid", spec.vmUid, `there is no VirtualMachine ${spec.vm} with this uid`)];
   if (vm.metadata.deletionTimestamp)
-    return [forbidden("spec.vm", `VirtualMachine ${spec.vm} is being deleted`)];
+    return [forbiddenField("spec.vm", `VirtualMachine ${spec.vm} is being deleted`)];
   const busy = vm.status?.disksBusy;
   if (busy)
     return [
-      forbidden("spec.vm", `the disks of ${spec.vm} are being worked on (${busy.action} of ${busy.name})`),
+      forbiddenField(
+        "spec.vm",
+        `the disks of ${spec.vm} are being worked on (${busy.action} of ${busy.name})`,
+      ),
     ];
   const wanted = `${spec.vm}-${vm.status?.sequence ?? 0}`;
   if (metadata.name !== wanted)
     return [
-      bad(
+      invalidValue(
         "metadata.name",
         metadata.name,
         `the newest instance of this machine is called ${wanted} (status.sequence)`,
@@ -190,13 +187,13 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
   const { base, prefixLength } = parseSubnet(subnet);
   const parts = subnet.split(/[./]/).map(Number);
   if (parts.slice(0, 4).some((part) => part > 255))
-    return [bad("spec.subnet", subnet, "each of the four numbers must be at most 255")];
+    return [invalidValue("spec.subnet", subnet, "each of the four numbers must be at most 255")];
   if (prefixLength < 8 || prefixLength > 29)
-    return [bad("spec.subnet", subnet, "the prefix length must be from 8 to 29")];
+    return [invalidValue("spec.subnet", subnet, "the prefix length must be from 8 to 29")];
   const size = 2 ** (32 - prefixLength);
   if (base % size !== 0)
     return [
-      bad(
+      invalidValue(
         "spec.subnet",
         subnet,
         `has host bits set; write ${numberToAddress(base - (base % size))}/${prefixLength}`,
@@ -208,7 +205,7 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
     const there = parseSubnet(other.spec.subnet);
     if (base < there.base + 2 ** (32 - there.prefixLength) && there.base < base + size)
       causes.push(
-        bad(
+        invalidValue(
           "spec.subnet",
           subnet,
           `overlaps ${other.spec.subnet} of the network ${JSON.stringify(other.metadata.name)}`,
@@ -216,7 +213,7 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
       );
     if (vniOf(other.spec) === vniOf(network.spec))
       causes.push(
-        bad(
+        invalidValue(
           "spec.vni",
           vni ?? vniOf(network.spec),
           `is the identifier of the network ${JSON.stringify(other.metadata.name)}; set another one`,
@@ -232,7 +229,7 @@ export function checkStoragePool(pool: StoragePool, old: StoragePool | undefined
   if (old) return [];
   if (path.split("/").some((part, i) => (i > 0 && part === "") || part === "." || part === ".."))
     return [
-      bad(
+      invalidValue(
         "spec.directory.path",
         path,
         'must be a normalised absolute path, without "..", "//" or a slash at its end',
@@ -242,7 +239,13 @@ export function checkStoragePool(pool: StoragePool, old: StoragePool | undefined
     .list(StoragePoolKind)
     .find((p) => p.metadata.name !== pool.metadata.name && !invalidity(p) && p.spec.directory.path === path);
   return other
-    ? [bad("spec.directory.path", path, `is the path of the pool ${JSON.stringify(other.metadata.name)}`)]
+    ? [
+        invalidValue(
+          "spec.directory.path",
+          path,
+          `is the path of the pool ${JSON.stringify(other.metadata.name)}`,
+        ),
+      ]
     : [];
 }
 
@@ -255,7 +258,7 @@ export function checkVirtualMachine(
   const causes: Cause[] = [];
   if (!old && (metadata.name.length > MAX_VM_NAME || !LABEL.test(metadata.name)))
     causes.push(
-      bad(
+      invalidValue(
         "metadata.name",
         metadata.name,
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
@@ -311,15 +314,15 @@ function checkSource(vm: VirtualMachine, lookup: Lookup): Cause[] {
   const { namespace, name } = vm.metadata;
   const snapshot = lookup.list(Snapshot, namespace).find(({ metadata }) => metadata.name === source.snapshot);
   const from = source.vm ?? (snapshot && !invalidity(snapshot) ? snapshot.spec.vm : undefined);
-  if (from === name) return [bad("spec.source.vm", from, "a machine cannot be a clone of itself")];
+  if (from === name) return [invalidValue("spec.source.vm", from, "a machine cannot be a clone of itself")];
   const owner = lookup.list(VirtualMachine, namespace).find(({ metadata }) => metadata.name === from);
   if (!owner || invalidity(owner)) return [];
   if (owner.metadata.deletionTimestamp)
-    return [forbidden("spec.source", `VirtualMachine ${from} is being deleted`)];
+    return [forbiddenField("spec.source", `VirtualMachine ${from} is being deleted`)];
   if (snapshot?.metadata.deletionTimestamp)
-    return [forbidden("spec.source", `Snapshot ${source.snapshot} is being deleted`)];
+    return [forbiddenField("spec.source", `Snapshot ${source.snapshot} is being deleted`)];
   const [, field, why] = /^(spec\.\w+): (.*)$/.exec(unlike(vm, owner) ?? "") ?? [];
-  return field && why ? [forbidden(field, why)] : [];
+  return field && why ? [forbiddenField(field, why)] : [];
 }
 
 /** The last word on addresses: two control planes that both believe to lead cannot give one address twice. */
@@ -335,7 +338,9 @@ function checkInterfaces(object: VirtualMachine, old: VirtualMachine, lookup: Lo
       }
   return interfaces.flatMap(({ network, mac, address }, index) => {
     const user = uses.get(mac) ?? uses.get(`${network} ${address}`);
-    return user ? [bad(`status.interfaces[${index}]`, address, `machine ${user} has this address`)] : [];
+    return user
+      ? [invalidValue(`status.interfaces[${index}]`, address, `machine ${user} has this address`)]
+      : [];
   });
 }
 
@@ -346,7 +351,7 @@ function checkUser({ metadata, status }: VirtualMachine, old: VirtualMachine, lo
   const other = lookup
     .list(VirtualMachine)
     .find((each) => each.metadata.uid !== metadata.uid && each.status?.user === user);
-  return other ? [bad("status.user", user, `machine ${other.metadata.name} has this user`)] : [];
+  return other ? [invalidValue("status.user", user, `machine ${other.metadata.name} has this user`)] : [];
 }
 
 /** Also of a machine that is not of its kind's shape: what it has of addresses stays its own. */

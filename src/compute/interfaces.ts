@@ -1,6 +1,6 @@
 /** A machine's interfaces on networks, and how much it may send and receive on each (spec.networkLimits). */
 import { type Static, Type } from "typebox";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, invalidValue } from "../resource/errors.ts";
 import { Name, rules } from "../resource/kind.ts";
 import { PerSecond, Port } from "./disks/kinds.ts";
 
@@ -50,11 +50,11 @@ export const checkNetworkLimits = ({ networks, networkLimits = [] }: Spec): Caus
     networks.includes(network)
       ? []
       : [
-          {
-            field: `spec.networkLimits[${i}].network`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${JSON.stringify(network)}: is none of spec.networks; take the limit away, too`,
-          },
+          invalidValue(
+            `spec.networkLimits[${i}].network`,
+            network,
+            "is none of spec.networks; take the limit away, too",
+          ),
         ],
   );
 

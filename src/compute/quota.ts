@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { Type } from "typebox";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, invalidField } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { GROUP, type Kind, type Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
@@ -101,7 +101,7 @@ export function checkResourceQuota({ spec }: ResourceQuota): Cause[] {
       return [];
     } catch (error) {
       if (!(error instanceof QuantityError)) throw error;
-      return [{ field, reason: "FieldValueInvalid", message: `Invalid value: ${error.message}` }];
+      return [invalidField(field, error.message)];
     }
   });
 }

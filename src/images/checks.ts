@@ -1,5 +1,5 @@
 /** Rules of images that the schema cannot say. Pure. */
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, forbiddenField, invalidField, invalidValue } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { checkImport } from "./import/kinds.ts";
 import type { Image, ImageBuild } from "./kinds.ts";
@@ -55,70 +55,55 @@ function checkRecipe(recipe: Recipe): Cause[] {
           : format === "iso" && boot === "direct"
             ? "needs boot loaders; set spec.recipe.boot to both"
             : undefined;
-    return why
-      ? [
-          {
-            field: `spec.recipe.formats[${i}]`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${JSON.stringify(format)}: ${why}`,
-          },
-        ]
-      : [];
+    return why ? [invalidValue(`spec.recipe.formats[${i}]`, format, why)] : [];
   });
   const locked = lock && new Set(lock.map(({ name }) => name));
   const unlocked = packages.flatMap((name, i) =>
     !locked || locked.has(name)
       ? []
       : [
-          {
-            field: `spec.recipe.packages[${i}]`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${JSON.stringify(name)}: is not in spec.recipe.lock; build without the lock, then take the new one from vireo image lock`,
-          },
+          invalidValue(
+            `spec.recipe.packages[${i}]`,
+            name,
+            "is not in spec.recipe.lock; build without the lock, then take the new one from vireo image lock",
+          ),
         ],
   );
   const encoded = files.flatMap(({ content, encoding }, i) =>
     encoding === "base64" &&
     !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(content.replace(/\s/g, ""))
-      ? [
-          {
-            field: `spec.recipe.files[${i}].content`,
-            reason: "FieldValueInvalid" as const,
-            message: "Invalid value: is not base64; without encoding it is text",
-          },
-        ]
+      ? [invalidField(`spec.recipe.files[${i}].content`, "is not base64; without encoding it is text")]
       : [],
   );
   const paths = files.flatMap(({ path }, i) =>
     path.split("/").includes("..") || path.endsWith("/")
       ? [
-          {
-            field: `spec.recipe.files[${i}].path`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${JSON.stringify(path)}: must be an absolute path of a file without ".."`,
-          },
+          invalidValue(
+            `spec.recipe.files[${i}].path`,
+            path,
+            'must be an absolute path of a file without ".."',
+          ),
         ]
       : [],
   );
   const folders = archives.flatMap(({ path = "/" }, i) =>
     path.split("/").includes("..")
       ? [
-          {
-            field: `spec.recipe.archives[${i}].path`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${JSON.stringify(path)}: must be an absolute path of a folder without ".."`,
-          },
+          invalidValue(
+            `spec.recipe.archives[${i}].path`,
+            path,
+            'must be an absolute path of a folder without ".."',
+          ),
         ]
       : [],
   );
   const size =
     root !== undefined && root !== "ext4" && diskMiB !== undefined
       ? [
-          {
-            field: "spec.recipe.diskMiB",
-            reason: "FieldValueForbidden" as const,
-            message: `Forbidden: with root: ${root} there is no root file system on the disk that could be written to; leave it out`,
-          },
+          forbiddenField(
+            "spec.recipe.diskMiB",
+            `with root: ${root} there is no root file system on the disk that could be written to; leave it out`,
+          ),
         ]
       : [];
   return [

@@ -1,5 +1,5 @@
 /** Rules of recipes about single fields, and about what each mode can do. Pure. */
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, forbiddenField, invalidField, invalidValue, requiredField } from "../resource/errors.ts";
 import { isPng } from "../system/png.ts";
 import { keyProblem } from "./packages/repositories.ts";
 import { bytesOf, type Recipe } from "./recipe.ts";
@@ -7,13 +7,8 @@ import { desktopOf, isRpm, withoutDesktop, withoutMode } from "./releases/releas
 import { findRelease, RELEASES } from "./releases/releases.ts";
 import { kernelOf } from "./shared.ts";
 
-const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
-  field: `spec.recipe.${field}`,
-  reason,
-  message,
-});
-const invalid = (field: string, value: unknown, why: string) =>
-  wrong(field, "FieldValueInvalid", `Invalid value: ${JSON.stringify(value)}: ${why}`);
+const at = (field: string) => `spec.recipe.${field}`;
+const invalid = (field: string, value: unknown, why: string) => invalidValue(at(field), value, why);
 
 /** What can be known of them before anything is built. */
 export function checkParts(recipe: Recipe): Cause[] {
@@ -23,9 +18,7 @@ export function checkParts(recipe: Recipe): Cause[] {
   const mirrorProblem = mirror?.key === undefined ? undefined : keyProblem(mirror.key);
   return [
     ...checkRelease(recipe),
-    ...(mirrorProblem
-      ? [wrong("mirror.key", "FieldValueInvalid", `Invalid value: the key ${mirrorProblem}`)]
-      : []),
+    ...(mirrorProblem ? [invalidField(at("mirror.key"), `the key ${mirrorProblem}`)] : []),
     ...packages.flatMap((name, i) =>
       release?.kernelNames.test(name)
         ? [
@@ -43,36 +36,28 @@ export function checkParts(recipe: Recipe): Cause[] {
     ...repositories.flatMap(({ key, suites, components = [] }, i) => {
       const field = `repositories[${i}]`;
       const problem = keyProblem(key);
-      const wrongKey = problem
-        ? [wrong(`${field}.key`, "FieldValueInvalid", `Invalid value: the key ${problem}`)]
-        : [];
+      const wrongKey = problem ? [invalidField(at(`${field}.key`), `the key ${problem}`)] : [];
       if (isOfRpms)
         return [
           ...wrongKey,
           ...(suites || components.length > 0
             ? [
-                wrong(
-                  `${field}.${suites ? "suites" : "components"}`,
-                  "FieldValueForbidden",
-                  "Forbidden: repositories of RPMs have neither suites nor components; their uri is the folder with repodata/ in it",
+                forbiddenField(
+                  at(`${field}.${suites ? "suites" : "components"}`),
+                  "repositories of RPMs have neither suites nor components; their uri is the folder with repodata/ in it",
                 ),
               ]
             : []),
         ];
-      if (!suites)
-        return [
-          ...wrongKey,
-          wrong(`${field}.suites`, "FieldValueRequired", "Required value: such as bookworm-backports"),
-        ];
+      if (!suites) return [...wrongKey, requiredField(at(`${field}.suites`), "such as bookworm-backports")];
       const flat = suites.filter((suite) => suite.endsWith("/"));
       return [
         ...wrongKey,
         ...(flat.length === 0 && components.length === 0
           ? [
-              wrong(
-                `${field}.components`,
-                "FieldValueRequired",
-                'Required value: a suite has components, such as main; a folder of packages itself is written with "/" at its end',
+              requiredField(
+                at(`${field}.components`),
+                'a suite has components, such as main; a folder of packages itself is written with "/" at its end',
               ),
             ]
           : []),
@@ -126,9 +111,7 @@ function checkScreen(recipe: Recipe): Cause[] {
   const release = findRelease(recipe);
   const isOfRpms = release && isRpm(release);
   const picture = files.find(({ path }) => path === splash);
-  const wrongPicture = (field: string, why: string) => [
-    wrong(`branding.${field}`, "FieldValueForbidden", why),
-  ];
+  const wrongPicture = (field: string, why: string) => [forbiddenField(at(`branding.${field}`), why)];
   return [
     ...(desktop && release && !release.profiles[desktop]
       ? [invalid("profile", profile, withoutDesktop(release, desktop))]
@@ -137,16 +120,16 @@ function checkScreen(recipe: Recipe): Cause[] {
       ? [invalid("kernel", kernel, "it has no driver for a screen; set it to generic, or leave it out")]
       : []),
     ...(wallpaper !== undefined && !desktop
-      ? wrongPicture("wallpaper", "Forbidden: there is no desktop; set spec.recipe.profile to gnome or kde")
+      ? wrongPicture("wallpaper", "there is no desktop; set spec.recipe.profile to gnome or kde")
       : []),
     ...(splash === undefined
       ? []
       : recipe.mode !== "full" || isOfRpms
-        ? wrongPicture("splash", "Forbidden: it is shown by full images of Debian and Ubuntu alone")
+        ? wrongPicture("splash", "it is shown by full images of Debian and Ubuntu alone")
         : kernelOf(recipe) === "cloud"
           ? wrongPicture(
               "splash",
-              "Forbidden: the small kernel has no driver for a screen; set spec.recipe.kernel to generic",
+              "the small kernel has no driver for a screen; set spec.recipe.kernel to generic",
             )
           : picture && !isPng(bytesOf(picture))
             ? [invalid("branding.splash", splash, "that file of the recipe is no picture in PNG")]
@@ -157,20 +140,18 @@ function checkScreen(recipe: Recipe): Cause[] {
 const checkSlim = ({ services = [], profile = "minimal", minimize, traced }: Recipe): Cause[] => [
   ...(traced && !minimize
     ? [
-        wrong(
-          "traced",
-          "FieldValueForbidden",
-          "Forbidden: only with minimize something is left out by it; set spec.recipe.minimize to true, or leave traced out",
+        forbiddenField(
+          at("traced"),
+          "only with minimize something is left out by it; set spec.recipe.minimize to true, or leave traced out",
         ),
       ]
     : []),
   ...services.flatMap(({ command }, i) =>
     command === undefined
       ? [
-          wrong(
-            `services[${i}].command`,
-            "FieldValueRequired",
-            "Required value: slim images have no systemd, whose unit could be enabled; say what init should run, or set spec.recipe.mode to full",
+          requiredField(
+            at(`services[${i}].command`),
+            "slim images have no systemd, whose unit could be enabled; say what init should run, or set spec.recipe.mode to full",
           ),
         ]
       : [],
@@ -198,10 +179,9 @@ const checkFull = ({ root, minimize, traced }: Recipe): Cause[] => [
     : []),
   ...(minimize || traced
     ? [
-        wrong(
-          minimize ? "minimize" : "traced",
-          "FieldValueForbidden",
-          "Forbidden: the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
+        forbiddenField(
+          at(minimize ? "minimize" : "traced"),
+          "the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
         ),
       ]
     : []),

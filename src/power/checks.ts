@@ -1,7 +1,7 @@
 /** Rules of a Host's power that look at other objects. Pure: looked over in the turn of the write. */
 import type { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, forbiddenField, invalidValue } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { keyOf } from "../resource/object.ts";
 
@@ -20,14 +20,7 @@ export function checkHostWatts({ spec }: Host): Cause[] {
       : watts.some((value, i) => value < (watts[i - 1] ?? 0))
         ? "a value is below the one before; a host takes no less when it does more"
         : undefined;
-  if (!why) return [];
-  return [
-    {
-      field: "spec.watts",
-      reason: "FieldValueInvalid",
-      message: `Invalid value: ${JSON.stringify(watts)}: ${why}`,
-    },
-  ];
+  return why ? [invalidValue("spec.watts", watts, why)] : [];
 }
 
 /**
@@ -46,10 +39,9 @@ export function checkHostPower(host: Host, old: Host | undefined, lookup: Lookup
   if (runs.length === 0) return [];
   const more = runs.length > SHOWN ? ` and ${runs.length - SHOWN} more` : "";
   return [
-    {
-      field: "status.power.task",
-      reason: "FieldValueForbidden",
-      message: `Forbidden: machines are on it: ${runs.slice(0, SHOWN).map(keyOf).join(", ")}${more}`,
-    },
+    forbiddenField(
+      "status.power.task",
+      `machines are on it: ${runs.slice(0, SHOWN).map(keyOf).join(", ")}${more}`,
+    ),
   ];
 }

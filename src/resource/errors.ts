@@ -20,6 +20,31 @@ export interface Cause {
   message: string;
 }
 
+/** A field's value, which is told, cannot be. */
+export const invalidValue = (field: string, value: unknown, why: string): Cause =>
+  invalidField(field, `${JSON.stringify(value)}: ${why}`);
+
+/** A field's value cannot be; `why` tells of it what may be told. */
+export const invalidField = (field: string, why: string): Cause => ({
+  field,
+  reason: "FieldValueInvalid",
+  message: `Invalid value: ${why}`,
+});
+
+/** A field may not be so here, whatever its value. */
+export const forbiddenField = (field: string, why: string): Cause => ({
+  field,
+  reason: "FieldValueForbidden",
+  message: `Forbidden: ${why}`,
+});
+
+/** A field is needed, and is not there. */
+export const requiredField = (field: string, why: string): Cause => ({
+  field,
+  reason: "FieldValueRequired",
+  message: `Required value: ${why}`,
+});
+
 /** Reason -> HTTP code: the one table. 500 is our bug; 503 and 504 mean "try again". */
 export const REASON_CODES = {
   BadRequest: 400,

@@ -6,7 +6,7 @@
  * Source: Kubernetes "Server-Side Apply"; k8s.io/apimachinery managedfields; structured-merge-diff merge.
  */
 import { isDeepStrictEqual } from "node:util";
-import { ApiError } from "../../resource/errors.ts";
+import { ApiError, invalidField } from "../../resource/errors.ts";
 import type { ManagedFieldsEntry } from "../../resource/object.ts";
 import type { Schema } from "../../resource/schema.ts";
 import {
@@ -61,7 +61,7 @@ export function checkManagers(given: readonly ManagedFieldsEntry[]): void {
     const wrong = (field: string, message: string): never => {
       const path = `metadata.managedFields[${i}].${field}`;
       throw new ApiError("Invalid", `${path}: Invalid value: ${message}`, {
-        causes: [{ field: path, reason: "FieldValueInvalid", message: `Invalid value: ${message}` }],
+        causes: [invalidField(path, message)],
       });
     };
     if (operation !== "Apply" && operation !== "Update") wrong("operation", "must be `Apply` or `Update`");

@@ -9,7 +9,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import { ApiError } from "../../resource/errors.ts";
+import { ApiError, requiredField } from "../../resource/errors.ts";
 import { type Fields, isFields } from "../../resource/fields.ts";
 import { childOf, isNamed, type Schema } from "../../resource/schema.ts";
 import { set as setField } from "../patch.ts";
@@ -43,7 +43,7 @@ function elementOf(item: unknown, schema: Schema, path: string): string {
         "Invalid",
         `${path}: Required value: every item needs ${key}, which tells it apart`,
         {
-          causes: [{ field: path, reason: "FieldValueRequired", message: `Required value: ${key}` }],
+          causes: [requiredField(path, key)],
         },
       );
     keys[key] = value;

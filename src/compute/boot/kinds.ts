@@ -7,7 +7,7 @@
 
 import { type Static, Type } from "typebox";
 import { ImageReference } from "../../images/versions/kinds.ts";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import { keyedBy } from "../../resource/kind.ts";
 import { BOARDS_WITHOUT_ORDER, type Hardware, hardwareOf } from "../hardware/kinds.ts";
 
@@ -83,11 +83,7 @@ export function checkBoot({ hardware, disks = [], networks, cdDrives = [], bootO
   const { board } = hardwareOf(hardware);
   const causes: Cause[] = [];
   const refuse = (field: string, value: unknown, why: string) =>
-    causes.push({
-      field: `spec.${field}`,
-      reason: "FieldValueInvalid",
-      message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-    });
+    causes.push(invalidValue(`spec.${field}`, value, why));
   if (bootOrder.length > 0 && BOARDS_WITHOUT_ORDER.includes(board))
     refuse(
       "bootOrder",

@@ -1,16 +1,10 @@
 /** What a machine's spec says of its disks: whether that can be, how much they hold, and what they begin as. Pure. */
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { VirtualMachine } from "../kinds.ts";
 import type { KnownDisk } from "./kinds.ts";
 
 type Spec = VirtualMachine["spec"];
-
-const bad = (field: string, value: unknown, message: string): Cause => ({
-  field,
-  reason: "FieldValueInvalid",
-  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
-});
 
 /** What of a machine's disks may not be so. `begun`: it has run, so they are there. `kept`: of disks that may be named again. */
 export function checkDisks(
@@ -28,19 +22,21 @@ export function checkDisks(
   ]) {
     const burst = limits?.burst?.bytesPerSecond;
     if (burst && limits.bytesPerSecond && parseBytes(burst) < parseBytes(limits.bytesPerSecond))
-      causes.push(bad(`${field}.burst.bytesPerSecond`, burst, "has to be at least bytesPerSecond"));
+      causes.push(invalidValue(`${field}.burst.bytesPerSecond`, burst, "has to be at least bytesPerSecond"));
   }
   if (old && shrinks(spec.diskSize, old.diskSize))
-    causes.push(bad("spec.diskSize", spec.diskSize, `a disk cannot shrink; it has ${old.diskSize}`));
+    causes.push(invalidValue("spec.diskSize", spec.diskSize, `a disk cannot shrink; it has ${old.diskSize}`));
   for (const [i, disk] of (spec.disks ?? []).entries()) {
     const before =
       old?.disks?.find(({ name }) => name === disk.name) ?? kept.find(({ name }) => name === disk.name);
     if (!before) continue;
     if (shrinks(disk.size, before.size))
-      causes.push(bad(`spec.disks[${i}].size`, disk.size, `a disk cannot shrink; it has ${before.size}`));
+      causes.push(
+        invalidValue(`spec.disks[${i}].size`, disk.size, `a disk cannot shrink; it has ${before.size}`),
+      );
     if (begun && "image" in before && disk.image !== before.image)
       causes.push(
-        bad(
+        invalidValue(
           `spec.disks[${i}].image`,
           disk.image,
           "the disk was made from what stood here; give another one another name",

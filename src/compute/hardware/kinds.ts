@@ -5,7 +5,7 @@
  * `hardwareOf` fills in what is not said; hosts publish what they can offer (facts.qemu.offers), and `lackOf` is why one cannot run it.
  */
 import { type Static, Type } from "typebox";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import { Words } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { MAX_DISKS } from "../disks/kinds.ts";
@@ -174,11 +174,7 @@ export function checkHardware({
   const can = BOARDS[board];
   const causes: Cause[] = [];
   const refuse = (field: string, value: unknown, why: string) =>
-    causes.push({
-      field: `spec.${field}`,
-      reason: "FieldValueInvalid",
-      message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-    });
+    causes.push(invalidValue(`spec.${field}`, value, why));
   const { maxCpus, maxMemory, memoryTarget, memory, onPanic, resources = {} } = spec;
   if (maxCpus !== undefined && maxCpus < cpus) refuse("maxCpus", maxCpus, `has to be at least cpus, ${cpus}`);
   if (maxMemory !== undefined && parseBytes(maxMemory) < parseBytes(memory))

@@ -3,7 +3,7 @@
  * not); what is its own is counted (lackOfReserved) and given to it by the agent when a run starts.
  */
 import { type Static, Type } from "typebox";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import { keyedBy, Quantity, Words } from "../../resource/kind.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
 import { OVERCOMMIT } from "../overcommit/given-out.ts";
@@ -84,11 +84,7 @@ export function checkResources({ resources, memory }: { resources?: Resources; m
   const { dedicatedCpus, cpuLimit, hugepages } = resources ?? {};
   const causes: Cause[] = [];
   const refuse = (field: string, value: unknown, why: string) =>
-    causes.push({
-      field: `spec.resources.${field}`,
-      reason: "FieldValueInvalid",
-      message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-    });
+    causes.push(invalidValue(`spec.resources.${field}`, value, why));
   if (dedicatedCpus && cpuLimit !== undefined)
     refuse("cpuLimit", cpuLimit, "its CPUs are its own (dedicatedCpus): take one of the two away");
   const size = hugepages ? parseBytes(hugepages) : 1;

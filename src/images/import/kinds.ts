@@ -1,6 +1,6 @@
 /** The part of an Image that is brought along: from a URL, or sent to the API server. Pure. */
 import { type Static, Type } from "typebox";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, forbiddenField, invalidField } from "../../resource/errors.ts";
 
 export const Import = Type.Object(
   {
@@ -32,11 +32,11 @@ export function checkImport({ url }: Import): Cause[] {
   if (url === undefined) return [];
   const field = "spec.import.url";
   const parsed = URL.parse(url);
-  if (!parsed) return [{ field, reason: "FieldValueInvalid", message: "Invalid value: is no URL" }];
+  if (!parsed) return [invalidField(field, "is no URL")];
   if (parsed.username === "" && parsed.password === "") return [];
-  const message =
-    "Forbidden: whoever may read the image could read name and password; use a URL without them, or fetch the file, and send it: vireo image import NAME FILE";
-  return [{ field, reason: "FieldValueForbidden", message }];
+  const why =
+    "whoever may read the image could read name and password; use a URL without them, or fetch the file, and send it: vireo image import NAME FILE";
+  return [forbiddenField(field, why)];
 }
 
 export const ImportStatus = Type.Object(

@@ -3,7 +3,7 @@
  * another file is a version. Pure.
  */
 import { type Static, Type } from "typebox";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import { keyedBy, Words } from "../../resource/kind.ts";
 
 const NAME = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
@@ -148,11 +148,11 @@ export function checkChannels({ spec, status }: Versioned, old?: Versioned): Cau
     versions.includes(version) || before.some((each) => each.name === name && each.version === version)
       ? []
       : [
-          {
-            field: `spec.channels[${i}].version`,
-            reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${version}: the image has the versions ${versions.join(", ")}`,
-          },
+          invalidValue(
+            `spec.channels[${i}].version`,
+            version,
+            `the image has the versions ${versions.join(", ")}`,
+          ),
         ],
   );
 }

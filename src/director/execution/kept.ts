@@ -61,20 +61,23 @@ function remembered(
   return needed;
 }
 
+/** A user's word on where machines are to be (holdForUsers). */
+const isWord = ({ spec }: Plan): boolean => spec.undoes !== undefined || spec.approval === "Rejected";
+
 /** Those that may go. @param stays staysOf */
 export function outdated(
   plans: readonly Plan[],
   nowMs: number,
   stays: ReadonlyMap<string, number> = new Map(),
 ): Plan[] {
-  // What was moved back or rejected, where machines came from and what failed has a say in later plans.
+  const isLate = (plan: Plan) => nowMs - endOf(plan) < HOLD_MS;
+  // Where machines came from and what failed has a say in later plans.
   const counts = (plan: Plan) =>
-    nowMs - endOf(plan) < HOLD_MS &&
-    (plan.status?.phase === "Rejected" ||
-      (plan.status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed"));
+    isLate(plan) &&
+    (plan.status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed");
   const all = plans.filter(isFinalPlan).sort(byEnd);
   const needed = remembered(all, nowMs, stays);
-  const ended = all.filter((plan) => !needed.has(plan));
+  const ended = all.filter((plan) => !needed.has(plan) && !(isWord(plan) && isLate(plan)));
   return [
     ...ended.filter(counts).slice(0, -KEEP_DONE),
     ...ended.filter((plan) => !counts(plan)).slice(0, -KEEP),

@@ -223,6 +223,13 @@ it("of plans that are over the newest are kept, and for a day those that did som
   );
   const many = Array.from({ length: 210 }, (_, i) => at(9 - i / 100, `moved${i}`, ["Succeeded"]));
   expect(names(outdated(many, now))).toEqual(names(many.slice(0, 10)));
+  // In a busy estate, too, it is known for a day what users wanted back, or where it is.
+  const words = (ended: number) => [
+    at(ended, "back", ["Succeeded"], { undoes: "moved" }),
+    at(ended, "rejected", ["Skipped"], { automation: "ask", approval: "Rejected" }),
+  ];
+  expect(names(outdated([...words(23), ...many], now))).toEqual(names(many.slice(0, 10)));
+  expect(names(outdated([...words(25), ...idle.slice(-20)], now))).toEqual(names(words(25)));
   // One that tells where a machine left last that has to stay away from there for long is kept for that.
   const [away, again] = [at(50, "away", ["Succeeded"]), at(49, "again", ["Succeeded"])];
   const before = [away, again];

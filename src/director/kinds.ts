@@ -130,7 +130,7 @@ export const Policy = defineKind({
       automation: Words(["act", "ask", "advise", "off"], {
         default: "act",
         description:
-          "act: plans are made and carried out. ask: once a user has approved them (vireo plan approve). advise: they are only made. off: not even that; machines stay where they were placed.",
+          "act: plans are made and carried out. ask: once a user has approved them (vireo plan approve). advise: they are only made. off: not even that; machines stay where they were placed. Of several policies that choose a machine the most cautious counts: off, then advise, ask, act.",
       }),
       moves: Type.Optional(
         Type.Object(
@@ -180,7 +180,7 @@ export const Policy = defineKind({
         minimum: -1000,
         maximum: 1000,
         description:
-          "When several policies choose a machine, the highest gives the goals, and how it is sent; rules of all hold.",
+          "When several policies choose a machine, the highest gives the goals, and how it is sent; rules of all hold, and the most cautious automation.",
       }),
     },
     rules({

@@ -266,6 +266,7 @@ describe("approved in quiet hours", () => {
     expect(approval).toBe("Rejected");
     await estate.client.create(Plan, { metadata: { name: "part" }, spec: instead as Plan["spec"] });
     expect(said(await held("part"))).toEqual([expect.stringContaining(WAITS)]);
+    await estate.client.patch(Policy, { name: "night", namespace: NS }, { spec: { automation: "act" } });
     await create("acts", [move("x", "a", "b")]);
     expect(said(await plan("acts", "over", isFinalPlan))).toEqual([
       expect.stringMatching(/^Skipped: policy "night" lets nothing move now/),

@@ -3,9 +3,9 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
 import { isHeld, type Plan, type Policy } from "../kinds.ts";
-import { Budget, quietFor } from "../planning/limits.ts";
+import { automationOf, Budget, quietFor } from "../planning/limits.ts";
 import type { Move } from "../planning/plan.ts";
-import { obstacle } from "../rules/rules.ts";
+import { obstacle, policiesOf } from "../rules/rules.ts";
 
 /** The policy that a move was planned by, if it is still there. */
 export const policyOf = (
@@ -52,12 +52,19 @@ export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
   return why ? { why: `host ${move.to}: ${why}`, forGood: host.closed !== undefined } : undefined;
 }
 
-/** What is against it by the limits of moves, which do not bind what a user asked for. */
+/** What is against it by the automation of its policies and the limits of moves, which do not bind what a user asked for. */
 export function overLimits(
   estate: Estate,
   move: Move,
   { automation }: Pick<Plan["spec"], "automation">,
 ): Hindrance | undefined {
+  const now = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const { policy } = automationOf(now && automation === "act" ? policiesOf(estate, now) : []);
+  if (policy)
+    return {
+      why: `policy ${JSON.stringify(policy.metadata.name)} has it not be moved by itself (automation: ${policy.spec.automation})`,
+      forGood: true,
+    };
   const machine = boundBy(estate, move);
   const why = machine && new Budget(estate, estate.now ?? 0, automation).refuses([machine]);
   return why ? { why, forGood: true } : undefined;

@@ -9,7 +9,7 @@ import type { Plan, Policy } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
 import { powerWeight } from "./goals.ts";
-import { Budget, stayOf } from "./limits.ts";
+import { automationOf, Budget, stayOf } from "./limits.ts";
 import { choose, reasonFor } from "./place.ts";
 import { score } from "./score.ts";
 
@@ -105,7 +105,7 @@ export const retryAt = ({ times, at }: NonNullable<MachineView["failed"]>): numb
 export function mayMove(index: EstateIndex, at: number, { automation, now }: PlanOptions): boolean {
   const machine = index.machines[at];
   if (!machine?.movable || (machine.failed && now < retryAt(machine.failed))) return false;
-  return (index.policiesAt(at)[0]?.spec.automation ?? "act") === automation;
+  return automationOf(index.policiesAt(at)).automation === automation;
 }
 
 /** Moves that are made in the index for as long as a plan is made, with their words. */

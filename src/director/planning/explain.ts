@@ -10,7 +10,7 @@ import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";
 import { leastGain, PLAN_DEFAULTS } from "./draft.ts";
 import { judge, type Verdict } from "./judge.ts";
-import { Budget, stayOf } from "./limits.ts";
+import { automationOf, Budget, stayOf } from "./limits.ts";
 import type { Score } from "./score.ts";
 
 export interface Explanation {
@@ -63,11 +63,11 @@ const percent = (share: number) => `${Math.round(share * 100)} %`;
 
 function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
   const policies = policiesOf(estate, machine);
-  const [top] = policies;
   const fixed = fixedBy(policies);
   if (fixed) return { moves: `never: ${fixedWords(fixed)}` };
-  const name = top && JSON.stringify(top.metadata.name);
-  switch (top?.spec.automation) {
+  const { automation, policy } = automationOf(policies);
+  const name = policy && JSON.stringify(policy.metadata.name);
+  switch (automation) {
     case "off":
       return { moves: `by hand only: policy ${name} moves nothing` };
     case "advise":

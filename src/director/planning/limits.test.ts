@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Window } from "../../resource/window.ts";
 import { checkPolicy } from "../checks.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
@@ -212,4 +212,41 @@ it("a time zone that is none is refused where it stands", () => {
       message: 'Invalid value: "Europe/Pariss": is no time zone; did you mean "Europe/Paris"?',
     },
   ]);
+});
+
+describe("of several policies the most cautious automation counts", () => {
+  const named = (name: string, more: Partial<Policy["spec"]>): Policy => {
+    const made = policy(undefined, more);
+    return { ...made, metadata: { ...made.metadata, name } };
+  };
+  const of = (...policies: Policy[]) => estate(undefined, { policies });
+  const moved = (state: Estate, automation: "act" | "ask" | "advise") =>
+    planMoves(state, { ...PLAN_DEFAULTS, now: NOW, released: new Set(), automation }).length;
+  const all = (state: Estate) => [moved(state, "act"), moved(state, "ask"), moved(state, "advise")];
+  const a = named("a", {});
+
+  it("whatever its priority and its name", () => {
+    expect(all(of(a))).toEqual([3, 0, 0]);
+    expect(all(of(a, named("b", { automation: "ask", priority: -10 })))).toEqual([0, 3, 0]);
+    expect(all(of(a, named("b", { automation: "ask" }), named("c", { automation: "advise" })))).toEqual([
+      0, 0, 3,
+    ]);
+    expect(
+      all(of(named("b", { automation: "off" }), named("c", { automation: "ask", priority: 5 }))),
+    ).toEqual([0, 0, 0]);
+  });
+
+  it("explain says which one", () => {
+    const state = of(a, named("b", { automation: "off", priority: -10 }));
+    expect(explain(state, "default/a")?.moves).toBe('by hand only: policy "b" moves nothing');
+  });
+
+  it("and just before each move of a plan that acts by itself, too; not of one that was approved", () => {
+    const state = of(a, named("b", { automation: "ask", priority: -10 }));
+    expect(overLimits(state, MOVE, ACT)).toEqual({
+      why: 'policy "b" has it not be moved by itself (automation: ask)',
+      forGood: true,
+    });
+    expect(overLimits(state, MOVE, ASK)).toBeUndefined();
+  });
 });

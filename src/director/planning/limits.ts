@@ -14,6 +14,22 @@ const HOUR_MS = 3_600_000;
 
 const nameOf = ({ metadata }: Policy) => `policy ${JSON.stringify(metadata.name)}`;
 
+/** The most cautious first. */
+const CAUTION = ["off", "advise", "ask", "act"] as const;
+
+/** What may be moved by itself is up to the most cautious of the machine's policies. @returns that and, unless it may, the first policy that says so */
+export function automationOf(policies: readonly Policy[]): {
+  automation: Policy["spec"]["automation"];
+  policy?: Policy;
+} {
+  for (const automation of CAUTION) {
+    const policy =
+      automation === "act" ? undefined : policies.find(({ spec }) => spec.automation === automation);
+    if (policy) return { automation, policy };
+  }
+  return { automation: "act" };
+}
+
 /** How many of the policy's machines were moved within the hour, or are being moved. */
 function movedLately(estate: Estate, policy: Policy, now: number): number {
   const index = indexOf(estate);

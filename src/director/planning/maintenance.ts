@@ -12,6 +12,7 @@ import { READ } from "../estate/read-estate.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { retryAt } from "./draft.ts";
 import { isLeftForMemory, judgeMemory, MEMORY_FAILING, type MemoryVerdict } from "./failing-memory.ts";
+import { automationOf } from "./limits.ts";
 import { place } from "./place.ts";
 import type { DirectorContext } from "./scheduler.ts";
 
@@ -33,8 +34,7 @@ function whyStaying(estate: Estate, machine: MachineView, from: HostView): strin
   if (!machine.movable) return "does not run, or something else is being done with it; start or stop it";
   const placement = place(estate, machine, from.name);
   if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
-  const [policy] = policiesOf(estate, machine);
-  const { automation = "act" } = policy?.spec ?? {};
+  const { automation, policy } = automationOf(policiesOf(estate, machine));
   if (automation === "ask")
     return `goes to ${placement.host}, say, when the plan for it is approved (vireo plan approve): policy ${policy?.metadata.name} asks`;
   if (automation !== "act")

@@ -5,7 +5,7 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { acceptOf, isSettled, PLAN_DEFAULTS, type PlanOptions } from "../planning/draft.ts";
-import { Budget } from "../planning/limits.ts";
+import { automationOf, Budget } from "../planning/limits.ts";
 import { obstacle } from "../rules/rules.ts";
 
 /** Of machines that wait for a place so many are looked at. */
@@ -81,8 +81,7 @@ function whyKept(index: EstateIndex, at: number, options: PlanOptions): string |
   const policies = index.policiesAt(at);
   const never = policies.find(({ spec }) => spec.moves?.never);
   if (never) return `because policy ${never.metadata.name} lets ${key} not be moved while it runs`;
-  const [policy] = policies;
-  const { automation = "act" } = policy?.spec ?? {};
+  const { automation, policy } = automationOf(policies);
   if (automation !== "act")
     return `because policy ${policy?.metadata.name} has ${key} not be moved by itself (automation: ${automation})`;
   if (movingTo !== undefined) return `until ${key} has moved`;

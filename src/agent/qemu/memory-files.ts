@@ -23,7 +23,10 @@ import { bootId } from "../boot-id.ts";
 const TAKE =
   "dd bs=1M iflag=fullblock conv=fsync status=none; code=$?; [ $code = 0 ] || cat > /dev/null; exit $code";
 
-/** Listens at `path` for one connection, and writes what comes to `file`: whole or not at all. Only `user` can connect. */
+/**
+ * Listens at `path`, in a folder that nobody else may write, for one connection, and writes what comes to `file`: whole or not at all. Only `user` can
+ * connect.
+ */
 export async function receiveFile(
   path: string,
   file: string,

@@ -67,7 +67,8 @@ export class Access {
 
   /** Has the disks of a guest that stands still open again after they had been let go of. */
   async takeDisks({ folder, record }: Found, qmp: Qmp): Promise<void> {
-    await takeDisks(qmp, folder.lendSocket(record.config.user)).finally(() => folder.takeSocketBack());
+    const socket = folder.lendSocket(record.config.user, "listener");
+    await takeDisks(qmp, socket).finally(() => folder.takeSocketBack());
   }
 
   /**

@@ -159,7 +159,7 @@ async function keepMemory(
   const { process } = machine;
   if (process && !apart && after === "runs")
     await touchMemory(process.pid).catch((error: unknown) => log.warn("memory.touch", { error }));
-  const path = folder.lendSocket(record.config.user);
+  const path = folder.lendSocket(record.config.user, "client");
   const receiver = await receiveFile(path, file, record.config.user);
   try {
     folder.update((now) => ({ ...now, held }));
@@ -201,6 +201,6 @@ async function takeMemory(
     const said = cause instanceof Error ? cause.message : String(cause);
     throw new HypervisorError(`${record.config.name}: its saved memory cannot be had: ${said}`, { cause });
   });
-  const path = folder.lendSocket(record.config.user);
+  const path = folder.lendSocket(record.config.user, "listener");
   await loadMemory(qmp, path, () => sendFile(file, path), apart).finally(() => folder.takeSocketBack());
 }

@@ -156,14 +156,24 @@ export class MachineFolder {
     return isRoot() ? enclose(this.path, reach, user, name) : [];
   }
 
-  /** Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. @returns the socket's path */
-  lendSocket(user: User): string {
+  /**
+   * Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. Its own only when it is to listen there: else we do, and
+   * what we make there must not be taken for something that it has put in its place.
+   * @returns the socket's path
+   */
+  lendSocket(user: User, as: "listener" | "client"): string {
     lent.add(this.#socketFolder);
-    return join(this.#lend(this.#socketFolder, user), "memory");
+    if (as === "listener") this.#lend(this.#socketFolder, user);
+    else {
+      this.#takeBack(this.#socketFolder);
+      mkdirSync(this.#socketFolder);
+      chmodSync(this.#socketFolder, 0o711);
+    }
+    return join(this.#socketFolder, "memory");
   }
 
   takeSocketBack(): void {
-    rmSync(this.#socketFolder, { recursive: true, force: true });
+    this.#takeBack(this.#socketFolder);
     lent.delete(this.#socketFolder);
   }
 
@@ -174,10 +184,16 @@ export class MachineFolder {
   }
 
   #lend(folder: string, user: User): string {
-    rmSync(folder, { recursive: true, force: true });
+    this.#takeBack(folder);
     mkdirSync(folder, { mode: 0o700 });
     if (isRoot()) chownSync(folder, user.uid, user.gid);
     return folder;
+  }
+
+  /** Removes it, while nobody puts anything in. rmSync follows no link, whatever is in there becomes one meanwhile; rm does. */
+  #takeBack(folder: string): void {
+    if (isRoot() && existsSync(folder)) chownSync(folder, 0, 0);
+    rmSync(folder, { recursive: true, force: true });
   }
 
   /** Once QEMU has made its sockets: from now on only root reaches them, whatever another machine's QEMU may try. Idempotent. */
@@ -259,20 +275,21 @@ export class MachineFolder {
   lendCredentials(from: string, user: User): string {
     this.takeBackCredentials();
     lent.add(this.#lent);
-    mkdirSync(this.#lent, { mode: 0o700 });
+    // Root's: what is copied into it goes nowhere else.
+    mkdirSync(this.#lent);
+    chmodSync(this.#lent, 0o711);
     for (const name of TLS_FILES) {
       const copy = join(this.#lent, name);
       copyFileSync(join(from, name), copy);
       chmodSync(copy, 0o400);
       if (isRoot()) chownSync(copy, user.uid, user.gid);
     }
-    if (isRoot()) chownSync(this.#lent, user.uid, user.gid);
     return this.#lent;
   }
 
   /** A QEMU that sends nothing has no use for the host's key, whoever has taken it over. */
   takeBackCredentials(): void {
-    rmSync(this.#lent, { recursive: true, force: true });
+    this.#takeBack(this.#lent);
     lent.delete(this.#lent);
   }
 
@@ -282,7 +299,7 @@ export class MachineFolder {
   }
 
   removeLeftLent(): void {
-    for (const path of this.leftLent()) rmSync(path, { recursive: true, force: true });
+    for (const path of this.leftLent()) this.#takeBack(path);
   }
 
   get #lent(): string {

@@ -1,6 +1,6 @@
 /** Rules of policies and plans that the schema cannot say. Pure. */
 import { isDeepStrictEqual } from "node:util";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, forbiddenField, invalidField, invalidValue } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
 import { checkWindows, warnWindows } from "./planning/window-checks.ts";
@@ -9,17 +9,9 @@ import { contradictions } from "./rules/contradictions.ts";
 import { passing, plain, problemOf } from "./rules/expressions.ts";
 import { brokenIn, onlyOnePlace } from "./rules/one-place.ts";
 
-const invalid = (field: string, value: unknown, why: string): Cause => ({
-  field,
-  reason: "FieldValueInvalid",
-  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
-});
-
 function checkRule(rule: string, field: string): Cause[] {
   const problem = problemOf(rule);
-  return problem === undefined
-    ? []
-    : [{ field, reason: "FieldValueInvalid", message: `Invalid value: ${problem}` }];
+  return problem === undefined ? [] : [invalidField(field, problem)];
 }
 
 /** Rules that no host can keep together, whatever the estate. */
@@ -28,7 +20,7 @@ function neverKept(rules: readonly string[], field: string): Cause[] {
   return contradictions(rules).map((all) => {
     const last = all.at(-1) ?? 0;
     const others = all.filter((i) => i !== last);
-    return invalid(
+    return invalidValue(
       `${field}[${last}]`,
       plain(rules[last] ?? ""),
       others.length === 0
@@ -47,7 +39,7 @@ function neverTogether({ spec }: Policy, old: Policy | undefined): Cause[] {
   return broken(spec)
     .filter(({ fields, texts }) => !before.has(JSON.stringify([fields, texts])))
     .map(({ fields: [, field] }) =>
-      invalid(
+      invalidValue(
         field,
         Reflect.get(spec, field.slice("spec.".length)),
         `can never hold together with spec.keepTogether, which puts all on one ${spec.keepTogether}`,
@@ -60,11 +52,10 @@ export function checkPlan({ spec }: Plan, old: Plan | undefined): Cause[] {
   const { phase } = old?.status ?? {};
   return spec.approval && !old?.spec.approval && old && isFinalPlan(old)
     ? [
-        {
-          field: "spec.approval",
-          reason: "FieldValueForbidden",
-          message: `Forbidden: the plan is ${phase}; kubectl get plans lists those that are Proposed`,
-        },
+        forbiddenField(
+          "spec.approval",
+          `the plan is ${phase}; kubectl get plans lists those that are Proposed`,
+        ),
       ]
     : [];
 }

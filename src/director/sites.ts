@@ -1,6 +1,6 @@
 /** The kind Site: what power costs and emits at a site, by the hour. Hosts name their site in spec.site; one without a Site has no such figures. */
 import { Type } from "typebox";
-import type { Cause } from "../resource/errors.ts";
+import { type Cause, invalidValue } from "../resource/errors.ts";
 import { defineKind, type ObjectOf, rules } from "../resource/kind.ts";
 import { timeZoneFault } from "./estate/local-time.ts";
 
@@ -39,13 +39,5 @@ export type Site = ObjectOf<typeof Site>;
 
 export function checkSite({ spec: { timeZone } }: Site): Cause[] {
   const fault = timeZoneFault(timeZone);
-  return fault
-    ? [
-        {
-          field: "spec.timeZone",
-          reason: "FieldValueInvalid",
-          message: `Invalid value: ${JSON.stringify(timeZone)}: ${fault}`,
-        },
-      ]
-    : [];
+  return fault ? [invalidValue("spec.timeZone", timeZone, fault)] : [];
 }

@@ -5,7 +5,7 @@
 import { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, forbiddenField } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { indexOf } from "../estate/estate-index.ts";
@@ -51,7 +51,5 @@ export function checkFailover(object: Instance, old: Instance | undefined, looku
   const machine = indexOf(estate).get(`${metadata.namespace ?? "default"}/${spec.vm}`);
   const host = indexOf(estate).hosts.get(spec.host);
   const why = machine && host && failoverObstacle(estate, machine, host);
-  return why
-    ? [{ field: "spec.host", reason: "FieldValueForbidden", message: `Forbidden: host ${spec.host}: ${why}` }]
-    : [];
+  return why ? [forbiddenField("spec.host", `host ${spec.host}: ${why}`)] : [];
 }

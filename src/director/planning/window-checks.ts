@@ -1,7 +1,7 @@
 /** Times of a policy that can never come, or that never end: refused or told when the policy is written. Pure. */
 import { isDeepStrictEqual } from "node:util";
 import type { Host } from "../../compute/hosts/kinds.ts";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, invalidValue } from "../../resource/errors.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import type { Window } from "../../resource/window.ts";
 import { timeZoneFault } from "../estate/local-time.ts";
@@ -48,11 +48,8 @@ export function warnWakeTest({ spec }: Host, old: Host | undefined, lookup: Look
 }
 
 function checkWindow(field: string, window: Window, isOld: boolean): Cause[] {
-  const invalid = (member: "timeZone" | "price" | "carbon", why: string): Cause => ({
-    field: `${field}.${member}`,
-    reason: "FieldValueInvalid",
-    message: `Invalid value: ${JSON.stringify(window[member])}: ${why}`,
-  });
+  const invalid = (member: "timeZone" | "price" | "carbon", why: string) =>
+    invalidValue(`${field}.${member}`, window[member], why);
   const fault = window.timeZone === undefined ? undefined : timeZoneFault(window.timeZone);
   return [
     ...(fault ? [invalid("timeZone", fault)] : []),

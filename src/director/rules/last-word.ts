@@ -11,7 +11,7 @@ import { needsOf } from "../../compute/hardware/kinds.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { cpusOf, memoryOf } from "../../compute/resources/kinds.ts";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, forbiddenField } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { selects } from "../../resource/selector.ts";
@@ -70,9 +70,7 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
       })
       .find((broken) => broken !== undefined);
-  return why
-    ? [{ field: "spec.host", reason: "FieldValueForbidden", message: `Forbidden: host ${spec.host}: ${why}` }]
-    : [];
+  return why ? [forbiddenField("spec.host", `host ${spec.host}: ${why}`)] : [];
 }
 
 function subjectOf({ spec, metadata }: Instance, machines: KeptMachines): Subject {

@@ -4,7 +4,7 @@
  */
 import { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
-import type { Cause } from "../../resource/errors.ts";
+import { type Cause, forbiddenField } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { selects } from "../../resource/selector.ts";
@@ -56,12 +56,8 @@ export function checkOvercommit(object: Instance, old: Instance | undefined, loo
 }
 
 const refusal = (host: string, why: string, grows: boolean): Cause[] => [
-  {
-    // As of room (compute/checks.ts): what becomes of the rest is decided by that.
-    field: grows ? "spec.memory" : "spec.host",
-    reason: "FieldValueForbidden",
-    message: `Forbidden: host ${host}: ${why}`,
-  },
+  // As of room (compute/checks.ts): what becomes of the rest is decided by that.
+  forbiddenField(grows ? "spec.memory" : "spec.host", `host ${host}: ${why}`),
 ];
 
 /** Policies that have a say about the host: of this machine, and of others there. */

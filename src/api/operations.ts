@@ -19,11 +19,12 @@ import {
 } from "./fields/record.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
 import { isNamespace, Namespaces, TERMINATING } from "./namespaces.ts";
+import { notFound } from "./not-found.ts";
 import { checkPreconditions } from "./operation-errors.ts";
 import { overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
 import { decode, finish, forbidden, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
-import { notFound, Reader } from "./reader.ts";
+import { Reader } from "./reader.ts";
 import type {
   DeleteRequest,
   ListRequest,

@@ -12,7 +12,8 @@ import { setMark } from "./stored.ts";
 
 export const apiVersionOf = (kind: Kind) => (kind.group ? `${kind.group}/${kind.version}` : kind.version);
 export const qualifiedName = (kind: Kind) => (kind.group ? `${kind.kind}.${kind.group}` : kind.kind);
-export const resourceName = (kind: Kind) => (kind.group ? `${kind.plural}.${kind.group}` : kind.plural);
+export const resourceName = (kind: Pick<Kind, "group" | "plural">) =>
+  kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
 
 const STRING: Schema = { type: "string" };
 

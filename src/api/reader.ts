@@ -6,7 +6,7 @@ import { positionIn } from "../resource/sorted.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
 import { type Cache, type Cached, endOf, keyFor } from "./cache.ts";
 import { objectOf, previousOf } from "./changed-objects.ts";
-import { resourceName } from "./prepare.ts";
+import { notFound } from "./not-found.ts";
 import { equalityOf, type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
 
@@ -14,14 +14,6 @@ import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } f
 const SNAPSHOTS = 20;
 /** How often a quiet watch is told how far it has come: clients know by it that it lives, and resume from there. */
 const BOOKMARK_MS = 60_000;
-
-export function notFound(kind: Kind, name: string): ApiError {
-  return new ApiError("NotFound", `${resourceName(kind)} ${JSON.stringify(name)} not found`, {
-    name,
-    group: kind.group,
-    kind: kind.plural,
-  });
-}
 
 function predicateOf(kind: Kind, selection: Selection): Predicate {
   const labels = parseLabelSelector(selection.labelSelector);

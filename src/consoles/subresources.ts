@@ -14,6 +14,7 @@ import type { Duplex } from "node:stream";
 import { createWebSocketStream, type WebSocket } from "ws";
 import { flag, send, sendValue } from "../api/exchange.ts";
 import { LocalClient } from "../api/local.ts";
+import { found } from "../api/not-found.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import type { Service } from "../api/service.ts";
 import { acceptWebSocket, type Subresource, whileAllowed } from "../api/subresource.ts";
@@ -196,8 +197,7 @@ class Consoles {
   async #machine({ exchange, target, name, kind, context }: Call): Promise<VirtualMachine> {
     // Answers as for the machine itself when there is none.
     await context.service.get(kind, target.namespace, name);
-    const vm = await this.#client.get(VirtualMachine, { namespace: target.namespace ?? "", name });
-    if (!vm) throw new ApiError("NotFound", `virtualmachines.vireo.dev "${name}" not found`, { name });
+    const vm = await found(this.#client, VirtualMachine, { namespace: target.namespace ?? "", name });
     if (exchange.ticketFor !== undefined && exchange.ticketFor !== vm.metadata.uid)
       throw new ApiError("Unauthorized", "Unauthorized: the ticket is for a machine that is no more");
     return vm;

@@ -5,6 +5,7 @@
  *   GET …/distributions/NAME/closure    ?package=nginx&package=redis&mode=slim&profile=…       what is installed with these, what it weighs, what is in the way
  */
 import { sendValue } from "../api/exchange.ts";
+import { found } from "../api/not-found.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import type { Subresource } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
@@ -29,14 +30,13 @@ const CHOSEN = 1000;
 export function distributionSubresources(client: Client, cache: string, log: Logger): Subresource[] {
   const indexes = new Map<string, PackageIndex>();
   const indexOf = async (name: string) => {
-    const found = await client.get(Distribution, { name });
-    if (!found) throw new ApiError("NotFound", `distributions.vireo.dev "${name}" not found`, { name });
-    const { release } = found.spec;
-    if (isRpm(releaseOf(found.spec))) throw new ApiError("BadRequest", withoutPicker(name));
+    const { spec } = await found(client, Distribution, { name });
+    const { release } = spec;
+    if (isRpm(releaseOf(spec))) throw new ApiError("BadRequest", withoutPicker(name));
     const warn = (text: string) => log.warn("packages.stale", { release, why: text });
     const known = indexes.get(release) ?? new PackageIndex(cache, release, { warn });
     indexes.set(release, known);
-    return { index: known, spec: found.spec };
+    return { index: known, spec };
   };
   const get = (
     name: string,

@@ -12,26 +12,23 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Exchange } from "../api/exchange.ts";
+import { found } from "../api/not-found.ts";
 import type { Call } from "../api/resource-reads.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
 import { archiveFile, archivesFolder } from "./archives/store.ts";
-import { Image, ImageBuild } from "./kinds.ts";
+import type { Image, ImageBuild } from "./kinds.ts";
 import { imagesFolder } from "./pool.ts";
 import { ARTIFACTS, FORMATS } from "./recipe.ts";
 
-type Of = typeof Image | typeof ImageBuild;
-
-/** @throws ApiError NotFound */
-export async function imageOf(client: Client, kind: Of, name: string): Promise<Image | ImageBuild> {
-  const found = kind === Image ? await client.get(Image, { name }) : await client.get(ImageBuild, { name });
-  if (!found) throw new ApiError("NotFound", `${kind.plural}.vireo.dev "${name}" not found`, { name });
-  return found;
-}
-
 /** @throws ApiError */
-export async function giveFile({ exchange, name }: Call, client: Client, kind: Of): Promise<void> {
-  const image = await imageOf(client, kind, name);
+export async function giveFile<T extends Image | ImageBuild>(
+  { exchange, name }: Call,
+  client: Client,
+  kind: Kind<T>,
+): Promise<void> {
+  const image: Image | ImageBuild = await found(client, kind, { name });
   const sha256 = exchange.query.get("archive");
   const file = sha256 === null ? fileOf(image, exchange.query.get("format")) : archiveOf(image, sha256);
   const images = await imagesFolder(client, image.spec.storagePool);

@@ -14,13 +14,14 @@
 import { open, readFile } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { flag, send } from "../api/exchange.ts";
+import { found } from "../api/not-found.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
 import { logFile } from "./build-log.ts";
-import { giveFile, imageOf } from "./files.ts";
+import { giveFile } from "./files.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { imagesFolder } from "./pool.ts";
@@ -50,7 +51,7 @@ export function imageSubresources(options: SubresourceOptions): Subresource[] {
       name: "key",
       methods: { GET: "get" },
       handle: async ({ exchange, name }) => {
-        await imageOf(options.client, Image, name);
+        await found(options.client, Image, { name });
         send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
       },
     },
@@ -74,11 +75,7 @@ export function imageSubresources(options: SubresourceOptions): Subresource[] {
 async function buildLog(call: Call, { client }: SubresourceOptions): Promise<void> {
   const { exchange, name } = call;
   const lines = integer(exchange, "tailLines");
-  const get = async () => {
-    const build = await client.get(ImageBuild, { name });
-    if (!build) throw new ApiError("NotFound", `imagebuilds.vireo.dev "${name}" not found`, { name });
-    return build;
-  };
+  const get = () => found(client, ImageBuild, { name });
   const build = await get();
   // Of a pool that is not there neither is a log.
   const images = await imagesFolder(client, build.spec.storagePool).catch((error: unknown) => {

@@ -12,6 +12,7 @@
 import { forbid } from "../../api/authorize.ts";
 import { decodeBody, readBody, typeOfBody } from "../../api/body.ts";
 import { sendValue } from "../../api/exchange.ts";
+import { notFound } from "../../api/not-found.ts";
 import { type Call, integer } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
@@ -131,7 +132,7 @@ export async function undoingOf(
 ): Promise<Undoing> {
   const plans = (await client.list(Plan)).items;
   const plan = plans.find(({ metadata }) => metadata.name === name);
-  if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
+  if (!plan) throw notFound(Plan, name);
   // What the plan has just done would else look as if somebody had taken it elsewhere.
   const estate = await estateAt(Number(plan.metadata.resourceVersion));
   const { moves, kept } = planUndo(estate, plan);
@@ -206,7 +207,7 @@ async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
 /** @throws ApiError NotFound */
 function powerOf(name: string, { input, verdict }: { input: PowerInput; verdict: Verdict }): PowerTold {
   const host = input.hosts.find(({ metadata }) => metadata.name === name);
-  if (!host) throw new ApiError("NotFound", `hosts.vireo.dev "${name}" not found`, { name });
+  if (!host) throw notFound(Host, name);
   const policy = policyFor(input.policies, host);
   return {
     kind: "HostPower",

@@ -3,6 +3,7 @@
  *
  * The build waits for them, and looks at what has come before it begins: what is another file than its sha256 says ends it.
  */
+import { found } from "../../api/not-found.ts";
 import type { Call } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
@@ -25,8 +26,7 @@ export function archiveUpload(client: Client): Subresource {
 
 async function upload(call: Call, client: Client, busy: Set<string>): Promise<void> {
   const { exchange, name } = call;
-  const build = await client.get(ImageBuild, { name });
-  if (!build) throw new ApiError("NotFound", `imagebuilds.vireo.dev "${name}" not found`, { name });
+  const build = await found(client, ImageBuild, { name });
   const sha256 = exchange.query.get("sha256");
   const archive = build.spec.recipe.archives?.find((each) => each.sha256 === sha256);
   if (!archive)

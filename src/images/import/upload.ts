@@ -1,4 +1,5 @@
 /** The file of an image that is brought along, sent in parts (parts.ts): GET and POST …/images/NAME/upload. */
+import { found } from "../../api/not-found.ts";
 import type { Call } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
@@ -20,8 +21,7 @@ export function uploadSubresource(client: Client): Subresource {
 
 async function upload(call: Call, client: Client, busy: Set<string>): Promise<void> {
   const { name } = call;
-  const image = await client.get(Image, { name });
-  if (!image) throw new ApiError("NotFound", `images.vireo.dev "${name}" not found`, { name });
+  const image = await found(client, Image, { name });
   const { import: brought, storagePool } = image.spec;
   if (!brought || brought.url !== undefined)
     throw new ApiError(

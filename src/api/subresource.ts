@@ -96,6 +96,21 @@ export function whileAllowed({ exchange, context, attributes }: Call, end: () =>
 }
 
 /**
+ * Begins an answer that goes on for as long as the client stays: it holds no seat, and ends when the server does or when whoever asked has no right to it any more.
+ * @returns to be called when it is over
+ */
+export function beginStream(call: Call, contentType: string): () => void {
+  const { exchange } = call;
+  const { response } = exchange;
+  const leave = whileAllowed(call, () => response.end());
+  exchange.onAnswer?.(200);
+  response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" });
+  response.flushHeaders();
+  exchange.leave?.();
+  return leave;
+}
+
+/**
  * A browser sends its login (a session's cookie, a client certificate) along whichever page asks; a ticket or token somebody must have been given.
  * A ticket is what the login was by, not what the address has: one that is empty was not.
  */

@@ -17,7 +17,7 @@ import { LocalClient } from "../api/local.ts";
 import { found } from "../api/not-found.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import type { Service } from "../api/service.ts";
-import { acceptWebSocket, type Subresource, whileAllowed } from "../api/subresource.ts";
+import { acceptWebSocket, beginStream, type Subresource } from "../api/subresource.ts";
 import type { Tickets } from "../api/tickets.ts";
 import type { Client } from "../client/client.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
@@ -106,44 +106,44 @@ class Consoles {
   async log(call: Call): Promise<void> {
     const { exchange } = call;
     const lines = linesOf(call);
-    const vm = await this.#machine(call);
-    const done = new AbortController();
-    const signal = AbortSignal.any([exchange.over, done.signal]);
-    try {
-      const runs = await Runs.open(this.#client, vm, signal);
-      const run = await this.#running(runs, vm);
+    await this.#withRun(call, async (run, runs, signal) => {
       const contentType = "text/plain; charset=utf-8";
       if (!flag(exchange.query.get("follow"))) {
         const text = await this.#link.page(run, `/machines/${run.uid}/log?tailLines=${lines}`);
-        return await send(exchange, 200, text, { contentType });
+        return send(exchange, 200, text, { contentType });
       }
       const { response } = exchange;
-      const leave = whileAllowed(call, () => response.end());
-      exchange.onAnswer?.(200);
-      response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" });
-      response.flushHeaders();
-      exchange.leave?.();
+      const leave = beginStream(call, contentType);
       const session = new SerialSession(response, lines);
       await attendAll(runs, this.#link, session, { first: undefined, signal }).finally(leave);
       response.end();
-    } finally {
-      done.abort();
-    }
+    });
   }
 
   async screenshot(call: Call): Promise<void> {
-    const vm = await this.#machine(call);
-    const done = new AbortController();
-    const signal = AbortSignal.any([call.exchange.over, done.signal]);
-    try {
-      const runs = await Runs.open(this.#client, vm, signal);
-      const run = await this.#running(runs, vm);
+    await this.#withRun(call, async (run) => {
       const picture = await this.#link.page(run, `/machines/${run.uid}/screenshot`);
       call.exchange.isAudited = true;
       await send(call.exchange, 200, picture, {
         contentType: "image/png",
         headers: { "cache-control": "no-store" },
       });
+    });
+  }
+
+  /** @throws ApiError when the machine does not run */
+  async #withRun(
+    call: Call,
+    use: (run: Run, runs: Runs, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const vm = await this.#machine(call);
+    const done = new AbortController();
+    const signal = AbortSignal.any([call.exchange.over, done.signal]);
+    try {
+      const runs = await Runs.open(this.#client, vm, signal);
+      const run = await runs.run();
+      if (!run) throw notRunning(vm, runs.over ?? "it does not run yet");
+      await use(run, runs, signal);
     } finally {
       done.abort();
     }
@@ -201,12 +201,6 @@ class Consoles {
     if (exchange.ticketFor !== undefined && exchange.ticketFor !== vm.metadata.uid)
       throw new ApiError("Unauthorized", "Unauthorized: the ticket is for a machine that is no more");
     return vm;
-  }
-
-  async #running(runs: Runs, vm: VirtualMachine) {
-    const run = await runs.run();
-    if (!run) throw notRunning(vm, runs.over ?? "it does not run yet");
-    return run;
   }
 }
 

@@ -16,7 +16,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { flag, send } from "../api/exchange.ts";
 import { found } from "../api/not-found.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
-import { type Subresource, whileAllowed } from "../api/subresource.ts";
+import { beginStream, type Subresource } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
@@ -101,11 +101,7 @@ async function buildLog(call: Call, { client }: SubresourceOptions): Promise<voi
     return send(exchange, 200, Buffer.from(tail), { contentType });
   }
   const { response } = exchange;
-  const leave = whileAllowed(call, () => response.end());
-  exchange.onAnswer?.(200);
-  response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" });
-  response.flushHeaders();
-  exchange.leave?.();
+  const leave = beginStream(call, contentType);
   response.write(tail);
   try {
     let at = Buffer.byteLength(text);

@@ -20,6 +20,14 @@ const linesOf = (placed: Partial<Placed>) => {
   return lines;
 };
 
+const hostOf = (status: NonNullable<Host["status"]>): Host => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Host",
+  metadata: { name: "a" },
+  spec: {},
+  status,
+});
+
 it("prints what each policy contributes, all that stands against each host, and groups of others", () => {
   expect(
     linesOf({
@@ -97,21 +105,15 @@ it("of a machine that no policy chooses, and that runs nowhere", () => {
 it("of a host prints why it is on or off, what was wanted before and came of it, and what is expected", () => {
   const lines: string[] = [];
   const since = "2026-11-28T10:00:00.000Z";
-  const host: Host = {
-    apiVersion: "vireo.dev/v1",
-    kind: "Host",
-    metadata: { name: "a" },
-    spec: {},
-    status: {
-      power: {
-        state: "On",
-        since,
-        automatic: { power: "Off", since, policy: "frugal", reason: "it is empty" },
-        boots: [80, 90],
-        past: [{ power: "On", since, finishedTime: since, succeeded: false, message: "it did not come" }],
-      },
+  const host = hostOf({
+    power: {
+      state: "On",
+      since,
+      automatic: { power: "Off", since, policy: "frugal", reason: "it is empty" },
+      boots: [80, 90],
+      past: [{ power: "On", since, finishedTime: since, succeeded: false, message: "it did not come" }],
     },
-  };
+  });
   const told = { kind: "HostPower", apiVersion: "vireo.dev/v1", host: "a", why: "it is empty" } as const;
   describePower(host, { ...told, forecast: "nothing" }, (line) => lines.push(line));
   expect(lines).toEqual([
@@ -128,22 +130,16 @@ it("prints what a host's wake test waits for, and what came of the newest", () =
   const lines: string[] = [];
   const message = "its wake test is due since 2026-01-08T00:00:00Z, and waits for 22:00-06:00 UTC";
   const startedTime = "2026-01-01T00:00:00Z";
-  const host: Host = {
-    apiVersion: "vireo.dev/v1",
-    kind: "Host",
-    metadata: { name: "a" },
-    spec: {},
-    status: {
-      conditions: [
-        { type: "WakeTestDue", status: "True", reason: "Due", message, lastTransitionTime: startedTime },
-      ],
-      power: {
-        state: "On",
-        since: startedTime,
-        lastWakeTest: { startedTime, finishedTime: startedTime, passed: true, message: "it woke in 80 s" },
-      },
+  const host = hostOf({
+    conditions: [
+      { type: "WakeTestDue", status: "True", reason: "Due", message, lastTransitionTime: startedTime },
+    ],
+    power: {
+      state: "On",
+      since: startedTime,
+      lastWakeTest: { startedTime, finishedTime: startedTime, passed: true, message: "it woke in 80 s" },
     },
-  };
+  });
   describePower(host, { kind: "HostPower", apiVersion: "vireo.dev/v1", host: "a", why: "on" }, (line) =>
     lines.push(line),
   );

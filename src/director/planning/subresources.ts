@@ -75,53 +75,35 @@ export function directorSubresources(
     return { input, verdict: decidePower({ ...input, ahead: forecastOf(input.policies, input.now) }) };
   });
   return [
+    answering(Host, "power", "HostPower", async ({ name }) => powerOf(name, await powerNow())),
     {
-      of: Host,
-      name: "power",
-      methods: { GET: "get" },
-      answers: "HostPower",
-      handle: async (call) => {
-        needsHosts(call);
-        await sendValue(call.exchange, 200, powerOf(call.name, await powerNow()));
-      },
-    },
-    {
-      of: VirtualMachine,
-      name: "placement",
+      ...answering(VirtualMachine, "placement", "Placement", async (call) =>
+        call.exchange.request.method === "POST"
+          ? ofNew(call, client, await seenNow())
+          : of(call, await readNow()),
+      ),
       methods: { GET: "get", POST: "get" },
-      answers: "Placement",
-      handle: async (call) => {
-        needsHosts(call);
-        const isNew = call.exchange.request.method === "POST";
-        await sendValue(
-          call.exchange,
-          200,
-          isNew ? await ofNew(call, client, await seenNow()) : of(call, await readNow()),
-        );
-      },
     },
-    {
-      of: Plan,
-      name: "undo",
-      methods: { GET: "get" },
-      answers: "PlanUndo",
-      handle: async (call) => {
-        needsHosts(call);
-        await sendValue(call.exchange, 200, await undoingOf(client, call.name, clock, estateNow));
-      },
-    },
-    {
-      of: Plan,
-      name: "preview",
-      methods: { GET: "get" },
-      answers: "PlanPreview",
-      handle: async (call) => {
-        needsHosts(call);
-        await sendValue(call.exchange, 200, await previewNow());
-      },
-    },
+    answering(Plan, "undo", "PlanUndo", ({ name }) => undoingOf(client, name, clock, estateNow)),
+    answering(Plan, "preview", "PlanPreview", () => previewNow()),
   ];
 }
+
+const answering = (
+  of: Subresource["of"],
+  name: string,
+  answers: string,
+  answer: (call: Call) => Promise<object>,
+): Subresource => ({
+  of,
+  name,
+  methods: { GET: "get" },
+  answers,
+  handle: async (call) => {
+    needsHosts(call);
+    await sendValue(call.exchange, 200, await answer(call));
+  },
+});
 
 /** @param estateAt the estate, no older than a revision @throws ApiError NotFound */
 export async function undoingOf(

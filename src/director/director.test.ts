@@ -358,6 +358,18 @@ describe("at most so many in one place", () => {
     );
   });
 
+  it("is, as a share, of those that are to run; one that is off is asked of as if it were", () => {
+    const all = estate({ per: "host", percent: 50 }, "a", undefined, undefined, undefined);
+    const off = { ...all, machines: all.machines.map((each, i) => (i < 2 ? each : { ...each, off: true })) };
+    const [on, last] = [off.machines[1], off.machines[3]];
+    expect(on && obstacle(off, on, hosts[0] ?? host("", 1, 1, 1))).toBe(
+      'policy "web" has at most 1 (50 % of the 2 that are to run) of its machines on one host, 1 are there',
+    );
+    expect(last && explain(off, last.key)?.hosts.map(({ name, ruledOut }) => [name, ruledOut])).toEqual(
+      expect.arrayContaining([["a", false]]),
+    );
+  });
+
   it("is mended by a plan, with no more moves than it takes", () => {
     const moves = planMoves(estate({ per: "host", percent: 50 }, "a", "a", "a", "b"), options());
     expect(moves).toHaveLength(1);

@@ -94,7 +94,8 @@ export const Policy = defineKind({
               Type.Integer({
                 minimum: 1,
                 maximum: 100,
-                description: "Or this share of all that the policy chooses, rounded down; one in any case.",
+                description:
+                  "Or this share of all that the policy chooses, rounded down; while some of them are off, of those that are to run, rounded up, if that is less. One in any case.",
               }),
             ),
           },
@@ -208,11 +209,18 @@ export type Policy = ObjectOf<typeof Policy>;
 export const byPriority = (a: Policy, b: Policy): number =>
   b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1);
 
-/** How many machines one place may have at most. @param chosen how many the policy chooses */
+/**
+ * How many machines one place may have at most. Rounded up while some are off: a policy that can be kept by all could else not be by what is left of them (of four
+ * machines on two sites, 50 % per site, one stopped: the other three). @param chosen how many the policy chooses @param running those of them that are to run
+ */
 export const mostOf = (
   { machines, percent = 100 }: NonNullable<Policy["spec"]["atMost"]>,
   chosen: number,
-): number => machines ?? Math.max(1, Math.floor((chosen * percent) / 100));
+  running = chosen,
+): number => {
+  const [all, most] = [Math.floor((chosen * percent) / 100), Math.ceil((running * percent) / 100)];
+  return machines ?? Math.max(1, Math.min(all, most));
+};
 
 /** What a move costs and gains. Each as far as it is known. */
 const Effect = Type.Object({

@@ -12,6 +12,7 @@
  */
 import { type Static, Type } from "typebox";
 import { keyedBy, Words } from "../../resource/kind.ts";
+import { isDown, type Standing } from "./verbs.ts";
 
 const Token = (description: string) => Type.String({ minLength: 1, maxLength: 64, description });
 
@@ -136,6 +137,16 @@ export const Suspended = Type.Object(
   { description: "Its memory is kept since then; it goes on with it on any host that can." },
 );
 export type Suspended = Static<typeof Suspended>;
+
+type Machine = Standing & { metadata: { deletionTimestamp?: string } };
+
+/** Whether the machine is to run now. */
+export const isWanted = ({ spec, metadata }: Machine): boolean =>
+  spec.running && !spec.suspended && !metadata.deletionTimestamp;
+
+/** Whether it is to run now without anybody starting it once more: what ended for good (restart.ts) stays down. @param hasRun it has one that is not over */
+export const isToRun = (machine: Machine, hasRun: boolean): boolean =>
+  isWanted(machine) && (hasRun || !isDown(machine));
 
 /** Reasons of the condition Ready of a run whose guest stands still. */
 export const STANDING = {

@@ -3,12 +3,9 @@ import { type Client, modify } from "../../client/client.ts";
 import { at, ignoreGone } from "../actions.ts";
 import { isHeld, isLive } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
+import { isWanted } from "./kinds.ts";
 
 type Requests = NonNullable<NonNullable<VirtualMachine["status"]>["requests"]>;
-
-/** Whether the machine is to run now. */
-export const isWanted = ({ spec, metadata }: VirtualMachine): boolean =>
-  spec.running && !spec.suspended && !metadata.deletionTimestamp;
 
 /** A restart that is not done yet. */
 export const wantsRestart = ({ spec, status }: VirtualMachine): boolean =>

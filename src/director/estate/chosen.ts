@@ -31,6 +31,8 @@ export class Chosen {
   private readonly byMachine: (readonly Policy[])[];
   /** By namespace: policies that any machine may be chosen by, and those that need a label. */
   private readonly policies = new Map<string, Filed>();
+  /** Of each policy that it was asked for, how many of its machines are to run. */
+  private readonly running = new Map<Policy, number>();
   private readonly contents = new Map<Policy, number>();
   /** Machines that the same choose have the same list; by the number of the policies' ranks. */
   private readonly lists: (readonly Policy[] | undefined)[] = [];
@@ -83,6 +85,7 @@ export class Chosen {
       if (!policies.includes(policy)) members.splice(members.indexOf(at), 1);
     }
     for (const policy of policies) if (!before.includes(policy)) this.membersOf(policy).push(at);
+    for (const policy of [...before, ...policies]) this.running.delete(policy);
     this.byMachine[at] = policies;
   }
 
@@ -113,6 +116,15 @@ export class Chosen {
     const members: number[] = [];
     this.members.set(policy, members);
     return members;
+  }
+
+  /** How many of those of the policy are to run. @param machines the estate's, as they are now */
+  runningOf(policy: Policy, machines: readonly MachineView[]): number {
+    const known = this.running.get(policy);
+    if (known !== undefined) return known;
+    const count = this.membersOf(policy).reduce((sum, at) => sum + (machines[at]?.off ? 0 : 1), 0);
+    this.running.set(policy, count);
+    return count;
   }
 
   /** The same number for policies that like and require the same. */

@@ -93,6 +93,7 @@ export class EstateIndex {
     const open = Uint8Array.from({ length: this.names.length }, (_, h) =>
       h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
     );
+    const membersOf = (policy: Policy) => this.membersOf(policy);
     const { model, talliesOf } = modelOf({
       names: this.names,
       hosts: this.list,
@@ -100,20 +101,19 @@ export class EstateIndex {
       shadows: this.shadows,
       items: at.length,
       open,
-      policies: estate.policies,
-      membersOf: (policy) => this.membersOf(policy),
+      ...{ policies: estate.policies, membersOf },
+      runningOf: (policy) => this.runningOf(policy),
     });
     this.tallies = talliesOf;
     this.state = new State(model, at);
     this.load = new Load(this.state, this.position);
     this.draws = new Draws(this.list, this.machines, this.shadows, this.state);
     const { state, machines, hosts, chosen, fastestMhz, mostSockets } = this;
-    const membersOf = (policy: Policy) => this.membersOf(policy);
     const members = { state, machines, membersOf, itemsOf: (key: string | undefined) => this.itemsOf(key) };
     this.carriers = new Carriers(members);
     this.neighbours = new Neighbours(members);
     this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
-      this.membersOf(policy).map((i) => this.machines[i] as MachineView),
+      membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
     this.kinds = hostKinds(estate.hosts, this.sight, sites);
     const reach = new SpreadReach({
@@ -224,6 +224,11 @@ export class EstateIndex {
   /** Where the machines that the policy chooses are in the estate's list. */
   membersOf(policy: Policy): number[] {
     return this.chosen.membersOf(policy);
+  }
+
+  /** How many of them are to run. */
+  runningOf(policy: Policy): number {
+    return this.chosen.runningOf(policy, this.machines);
   }
 
   /** The host of each item; machines first, then those that are on their way, where they go. @param more so many that stand for none */

@@ -71,12 +71,13 @@ export function measuredOf(machine: MachineView, r: number): number {
 export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
 
 /** What the policy says of its machines together, as the solver knows it. */
-function groupRulesOf({ spec }: Policy, chosen: number) {
+function groupRulesOf({ spec }: Policy, chosen: number, running: () => number) {
   const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
   if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
   if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
   if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
-  if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
+  if (spec.atMost)
+    rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen, running()) });
   return rules;
 }
 
@@ -93,6 +94,8 @@ interface Numbered {
   open: Uint8Array;
   policies: readonly Policy[];
   membersOf: (policy: Policy) => readonly number[];
+  /** How many of them are to run. */
+  runningOf: (policy: Policy) => number;
 }
 
 export type TalliesOf = Map<Policy, Partial<Record<GroupRule, number>>>;
@@ -127,7 +130,7 @@ export function modelOf(of: Numbered): { model: Model; talliesOf: TalliesOf } {
   return { model, talliesOf };
 }
 
-function makeGroups({ names, hosts, shadows, items, open, policies, membersOf }: Numbered) {
+function makeGroups({ names, hosts, shadows, items, open, policies, ...of }: Numbered) {
   const levels = DOMAINS.map((level) => {
     const known = new Map<string, number>();
     return Int32Array.from(names, (name, h) => {
@@ -141,8 +144,8 @@ function makeGroups({ names, hosts, shadows, items, open, policies, membersOf }:
   const specs: TallySpec[] = [];
   const talliesOf: TalliesOf = new Map();
   for (const policy of policies) {
-    const chosen = membersOf(policy);
-    const rules = groupRulesOf(policy, chosen.length);
+    const chosen = of.membersOf(policy);
+    const rules = groupRulesOf(policy, chosen.length, () => of.runningOf(policy));
     if (rules.length === 0) continue;
     const moving = shadows.size === 0 ? [] : chosen.flatMap((i) => shadows.get(i) ?? []);
     const members = moving.length === 0 ? chosen : [...chosen, ...moving];

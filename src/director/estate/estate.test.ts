@@ -55,6 +55,29 @@ it("moves no machine that is being suspended, or whose run is asked to stop", ()
   expect(movable({}, { running: false })).toBe(false);
 });
 
+it("takes for off what is on no host and stays so until it is started", () => {
+  const off = (spec: Parameters<typeof vm>[1], status: VirtualMachine["status"], ...runs: Instance[]) =>
+    estate([{ ...vm("web", spec), ...(status ? { status } : {}) }], runs).machines[0]?.off ?? false;
+  const unbound = () => {
+    const made = run("web", "a");
+    delete made.spec.host;
+    return { ...made, status: { custody: "None" as const } };
+  };
+  const over = () => ({ ...run("web", "a"), status: { custody: "Released" as const } });
+  expect(off({}, undefined)).toBe(false);
+  expect(off({ running: false }, undefined)).toBe(true);
+  expect(off({ suspended: true }, { phase: "Suspended" }, over())).toBe(true);
+  // It shut itself down, or broke down for good.
+  expect(off({}, { phase: "Stopped" }, over())).toBe(true);
+  expect(off({}, { phase: "Failed" })).toBe(true);
+  // It waits for its next start, or for a host.
+  expect(off({}, { phase: "Pending" }, over())).toBe(false);
+  expect(off({}, { phase: "Stopped" }, unbound())).toBe(false);
+  expect(off({ running: false }, { phase: "Pending" }, unbound())).toBe(true);
+  // It is still there.
+  expect(off({ running: false }, { phase: "Stopping" }, run("web", "a"))).toBe(false);
+});
+
 it("keeps a machine whose run cannot be read where it was last, and tells of what cannot be read", () => {
   const unread = run("web", "a");
   unread.metadata.ownerReferences = [{ apiVersion, kind: "VirtualMachine", name: "web", uid: "uid-web" }];

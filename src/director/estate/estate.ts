@@ -116,6 +116,8 @@ export interface MachineView {
   dirtyBytesPerSecond?: number;
   /** Where it runs or is bound to run. */
   host?: string;
+  /** It is on no host and not to come to one until somebody starts it. */
+  off?: boolean;
   /** A host it is moving to: it counts on both. */
   movingTo?: string;
   /** What its run began on; a host where it cannot go on is none for it while it runs. */

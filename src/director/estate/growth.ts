@@ -58,15 +58,21 @@ export class Growth {
     if ([host, movingTo].some((name) => name !== undefined && !hostAt.has(name))) return false;
     if (moves && !shadows.has(at) && freeShadows.length === 0) return false;
     const has = chosen.find(machine);
-    const [left, joined] = differences(chosen.of(at), has);
+    const before = machines[at] as MachineView;
+    const had = chosen.of(at);
+    const [left, joined] = differences(had, has);
+    const touched = [...had, ...joined];
+    const changeOf = (policy: Policy) => ({
+      chosen: Number(has.includes(policy)) - Number(had.includes(policy)),
+      running: Number(has.includes(policy) && !machine.off) - Number(had.includes(policy) && !before.off),
+    });
     // Where it is a share of all, others that are there already would be too many.
-    if (left.some((policy) => this.most(policy, -1) < this.most(policy))) return false;
+    if (touched.some((policy) => this.most(policy, changeOf(policy)) < this.most(policy))) return false;
     if (!has.every((policy) => sight.knows(policy, machine))) return false;
 
     const shadow = shadows.get(at);
     put(at, -1);
     if (shadow !== undefined) put(shadow, -1);
-    const before = machines[at] as MachineView;
     if (position.get(before.key) === at) position.delete(before.key);
     position.set(machine.key, at);
     machines[at] = machine;
@@ -74,6 +80,7 @@ export class Growth {
     const items = shadow === undefined ? [at] : [at, shadow];
     for (const policy of left) this.change(policy, items, remove);
     for (const policy of joined) this.change(policy, items, insert);
+    for (const policy of touched) this.limit(policy);
     for (const item of items) this.need(item, machine, has);
     this.of.forget(at);
     put(at, host === undefined ? -1 : (hostAt.get(host) ?? -1));
@@ -104,9 +111,20 @@ export class Growth {
   }
 
   /** How many of the policy's machines may be in one domain, when it has so many more. */
-  private most(policy: Policy, more = 0): number {
+  private most(policy: Policy, more = { chosen: 0, running: 0 }): number {
     const { atMost } = policy.spec;
-    return atMost ? mostOf(atMost, this.of.chosen.membersOf(policy).length + more) : 0;
+    const { chosen, machines } = this.of;
+    if (!atMost) return 0;
+    return mostOf(
+      atMost,
+      chosen.membersOf(policy).length + more.chosen,
+      chosen.runningOf(policy, machines) + more.running,
+    );
+  }
+
+  private limit(policy: Policy): void {
+    const { atMost } = this.of.talliesOf.get(policy) ?? {};
+    if (atMost !== undefined) this.of.model.tallies.most[atMost] = this.most(policy);
   }
 
   /** Items are nowhere then: nothing that is counted changes by it. */
@@ -119,7 +137,6 @@ export class Growth {
         tallies.members = act(tallies.memberStart, tallies.members, t, item);
         tallies.of = act(tallies.ofStart, tallies.of, item, t);
       }
-    if (own.atMost !== undefined) tallies.most[own.atMost] = this.most(policy);
   }
 }
 

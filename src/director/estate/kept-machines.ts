@@ -3,6 +3,8 @@
  * what has changed since, and found by machine and by label.
  */
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { isToRun } from "../../compute/lifecycle/kinds.ts";
+import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { type LabelSelector, selects } from "../../resource/selector.ts";
@@ -95,6 +97,18 @@ export class KeptMachines {
   /** Of its machine; where that is gone, its own. */
   labelsOf(run: Pick<Instance, "metadata"> & Partial<Pick<Instance, "spec">>): Record<string, string> {
     return (this.vms.get(run.spec?.vmUid ?? "")?.metadata ?? run.metadata).labels ?? {};
+  }
+
+  /** What is odd is not known to be. */
+  isToRun(vm: VirtualMachine): boolean {
+    const runs = this.runs.get(vm.metadata.uid ?? "") ?? [];
+    return (
+      !invalidity(vm) &&
+      isToRun(
+        vm,
+        runs.some(({ status }) => status?.custody !== "Released"),
+      )
+    );
   }
 
   runsOn(host: string): Instance[] {

@@ -2,6 +2,7 @@
 import { needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
 import { ioOf } from "../../compute/io/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { isToRun, isWanted } from "../../compute/lifecycle/kinds.ts";
 import { cpusOf, memoryOf, reservedBy } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { ObjectMeta } from "../../resource/object.ts";
@@ -35,9 +36,9 @@ function viewMachine(
     labels: vm.metadata.labels ?? {},
     ...(latencySensitivity ? { latencySensitivity } : {}),
     ...(host ? { host } : {}),
+    ...(host || isUnread || isToRun(vm, own.length > 0) ? {} : { off: true }),
     ...(localPools.has(vm.spec.storagePool) ? { localDisks: true, localDiskBytes: diskBytesOf(vm) } : {}),
-    movable:
-      view.movable && !isUnread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
+    movable: view.movable && !isUnread && isWanted(vm),
   };
 }
 

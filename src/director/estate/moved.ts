@@ -1,4 +1,5 @@
-/** An estate after a machine was moved, or while it is: its index goes on with it. */
+/** An estate after a machine was moved or started, or while it moves: its index goes on with it. */
+import type { Policy } from "../kinds.ts";
 import type { Estate, MachineView } from "./estate.ts";
 import { EstateIndex, handOver, indexOf, useIndex } from "./estate-index.ts";
 
@@ -37,4 +38,15 @@ export function depart(estate: Estate, key: string, to: string): boolean {
   if (!index.become(at, leaving)) return false;
   estate.machines[at] = leaving;
   return true;
+}
+
+/** The estate with the machine to run; as it is where nothing counts on that. */
+export function started(estate: Estate, key: string): Estate {
+  const index = indexOf(estate);
+  const at = index.position.get(key);
+  const machine = at === undefined ? undefined : estate.machines[at];
+  const isCounted = ({ spec: { atMost } }: Policy) => atMost?.percent !== undefined;
+  if (at === undefined || !machine?.off || !index.policiesAt(at).some(isCounted)) return estate;
+  const { off: _, ...on } = machine;
+  return { ...estate, machines: estate.machines.with(at, on) };
 }

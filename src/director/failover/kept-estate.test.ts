@@ -28,12 +28,12 @@ const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
   metadata: { name, namespace: "default", generation: 1 },
   spec: { selector: { matchLabels: { app: name } }, automation: "act", priority: 0, ...spec },
 });
-const vm = (n: number, app: string, latencySensitivity?: "high"): VirtualMachine => ({
+const vm = (n: number, app: string, latencySensitivity?: "high", running = true): VirtualMachine => ({
   apiVersion: "vireo.dev/v1",
   kind: "VirtualMachine",
   metadata: { name: `m${n}`, namespace: "default", uid: `m${n}`, labels: { app } },
   spec: {
-    ...{ image: "x", memory: "64Mi", cpus: 1, running: true, networks: [], storagePool: "default" },
+    ...{ image: "x", memory: "64Mi", cpus: 1, running, networks: [], storagePool: "default" },
     ...(latencySensitivity ? { latencySensitivity } : {}),
   } as never,
 });
@@ -67,7 +67,7 @@ const anyStep = fc.record({
   on: fc.constantFrom(undefined, ...HOSTS),
   to: fc.constantFrom(undefined, undefined, ...HOSTS),
   app: fc.constantFrom("web", "db", "none"),
-  there: fc.constantFrom("no", "yes", "yes", "yes", "run only"),
+  there: fc.constantFrom("no", "yes", "yes", "yes", "run only", "off"),
 });
 
 it("carried on by any changes, it knows what it would know anew", () => {
@@ -101,6 +101,7 @@ it("carried on by any changes, it knows what it would know anew", () => {
           ...(on && to && to !== on ? [run(n, { memory, on: to, incoming: true })] : []),
         ];
         if (there === "no") now.delete(n);
+        else if (there === "off") now.set(n, { vm: vm(n, app, undefined, false), runs: [] });
         else now.set(n, { ...(there === "yes" ? { vm: vm(n, app) } : {}), runs });
         kept.update(stored(machines));
         if (kept.estate === first) carried++;
@@ -113,6 +114,8 @@ it("carried on by any changes, it knows what it would know anew", () => {
         if (!a || !b) throw new Error("two");
         const told = ({ survival }: typeof a) => (survival?.faults() ?? []).map(({ loss }) => loss).sort();
         expect(told(a)).toEqual(told(b));
+        const limits = ({ index }: typeof a) => [...index.state.model.tallies.most];
+        expect(limits(a)).toEqual(limits(b));
         for (const name of HOSTS) expect(a.index.use(name)).toEqual(b.index.use(name));
         for (const i of now.keys())
           for (const view of hosts) {

@@ -121,6 +121,7 @@ const ASKED = [
   "memoryBytes",
   "io",
   "host",
+  "off",
   "movingTo",
   "resumes",
   "needs",

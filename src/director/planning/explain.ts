@@ -3,6 +3,7 @@
 import { converges, transferBy, wayOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { started } from "../estate/moved.ts";
 import { type Demand, FULL, SENSITIVE_FULL, SENSITIVE_HOT } from "../estate/use.ts";
 import type { Forecaster } from "../execution/forecast.ts";
 import { policiesOf } from "../rules/rules.ts";
@@ -226,13 +227,14 @@ function othersOf(verdicts: readonly Verdict[]): { others?: Others } {
   };
 }
 
-/** Undefined when there is no such machine. @param limit so many hosts one by one @param forecaster what moves take */
+/** Of one that is off: where it would run now. Undefined when there is no such machine. @param limit so many hosts one by one @param forecaster what moves take */
 export function explain(
-  estate: Estate,
+  now: Estate,
   key: string,
   limit = HOSTS,
   forecaster: Forecaster = PLAN_DEFAULTS.forecaster,
 ): Explanation | undefined {
+  const estate = started(now, key);
   const machine = indexOf(estate).get(key);
   if (!machine) return undefined;
   const verdicts = judge(estate, machine);

@@ -168,3 +168,31 @@ it("a policy of which nothing can be told keeps no other from being told", async
   expect(await satisfied("b")).toBe("holds for 1 machines");
   expect(warned).toEqual([{ object: `Policy/${NS}/a`, message: "too large" }]);
 });
+
+it("machines that are off break nothing and are not counted", async () => {
+  const share = await stored("a", { atMost: { per: "host", percent: 50 } });
+  const estate = estateOf([share], 4);
+  const off = ({ host: _, ...machine }: MachineView): MachineView => ({ ...machine, off: true });
+  // Two are on each host.
+  const [first, second, third, fourth] = estate.machines as [
+    MachineView,
+    MachineView,
+    MachineView,
+    MachineView,
+  ];
+  const tell = async (...machines: MachineView[]) => {
+    await tellPolicies(context(), { ...estate, machines });
+    return satisfied("a");
+  };
+  expect(await tell(first, second, third, fourth)).toBe("holds for 4 machines");
+  // What four keep three can keep, too.
+  expect(await tell(first, second, third, off(fourth))).toBe("holds for 3 machines that are to run, of 4");
+  expect(await tell(first, off(second), third, off(fourth))).toMatch(
+    /^m0 on h0: policy "a" has at most 1 \(50 % of the 2 that are to run\) of its machines on one host, 1 are there; m2 on h0/,
+  );
+  expect(await tell(off(first), off(second), off(third), off(fourth))).toBe(
+    "holds for 0 machines that are to run, of 4",
+  );
+  const { host: _, ...waits } = fourth;
+  expect(await tell(first, second, third, waits)).toBe("m3 has no host");
+});

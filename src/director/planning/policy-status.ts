@@ -99,14 +99,16 @@ export async function satisfied(
 ): Promise<ConditionInput> {
   const index = indexOf(estate);
   const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
+  const running = chosen.filter(({ off }) => !off);
   const broken: string[] = [];
-  for (const [i, machine] of chosen.entries()) {
+  for (const [i, machine] of running.entries()) {
     if (i % IN_ONE_GO === IN_ONE_GO - 1) await othersFirst();
     const host = index.hosts.get(machine.host ?? "");
     const why = host && obstacle(estate, machine, host, [policy]);
     if (!host) broken.push(`${machine.name} has no host`);
     else if (why) broken.push(`${machine.name} on ${host.name}: ${why}`);
   }
+  const off = chosen.length > running.length ? ` that are to run, of ${chosen.length}` : "";
   const more = broken.length > EACH ? [`and ${broken.length - EACH} more`] : [];
   const type = "Satisfied";
   return broken.length + lost.length === 0
@@ -114,7 +116,7 @@ export async function satisfied(
         type,
         status: "True",
         reason: "Satisfied",
-        message: `holds for ${chosen.length} machines${proven(policy)}`,
+        message: `holds for ${running.length} machines${off}${proven(policy)}`,
       }
     : {
         type,

@@ -25,6 +25,7 @@ import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
 import type { UseHistory } from "../estate/history.ts";
 import { readHistory } from "../estate/history-keeper.ts";
+import { started } from "../estate/moved.ts";
 import { READ, readEstate, type Seen } from "../estate/read-estate.ts";
 import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
@@ -178,8 +179,8 @@ async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
   const { object } = await context.service.create(kind, target.namespace, value, options);
   // Safe: it has just passed the schema of its kind.
   const vm = object as VirtualMachine;
-  const estate = await readEstate(client, seen, [vm]);
   const key = `${target.namespace}/${name}`;
+  const estate = started(await readEstate(client, seen, [vm]), key);
   const machine = estate.machines.find((view) => view.key === key);
   const found = explain(estate, key, limitOf(call));
   if (!machine || !found) throw new ApiError("Invalid", `the director cannot make sense of ${key}`, { name });

@@ -224,7 +224,11 @@ it("says the same as the director's own judgement, of any estate in which nothin
     ),
   });
   const anyLatency = fc.constantFrom(undefined, "low" as const, "high" as const);
-  const anyRun = fc.record({ tier: fc.constantFrom("db", "web"), host: fc.integer({ min: 0, max: 4 }) });
+  const anyRun = fc.record({
+    tier: fc.constantFrom("db", "web"),
+    host: fc.integer({ min: 0, max: 4 }),
+    off: fc.constantFrom(false, false, true),
+  });
   let refused = 0;
   fc.assert(
     fc.property(
@@ -275,12 +279,15 @@ it("says the same as the director's own judgement, of any estate in which nothin
             },
           };
         });
-        const all = [{ tier: "web", host: -1 }, ...runs];
-        const machines = all.map(({ tier }, i) => {
-          const made = vm(`m${i}`, { tier });
+        const all = [{ tier: "web", host: -1, off: false }, ...runs];
+        const machines = all.map(({ tier, off }, i) => {
+          const named = vm(`m${i}`, { tier });
+          const made = { ...named, spec: { ...named.spec, running: !off } };
           return latencySensitivity ? { ...made, spec: { ...made.spec, latencySensitivity } } : made;
         });
-        const instances = all.map(({ host }, i) => instance(`m${i}`, host < 0 ? undefined : `h${host}`));
+        const instances = all.flatMap(({ host, off }, i) =>
+          off ? [] : instance(`m${i}`, host < 0 ? undefined : `h${host}`),
+        );
         const estate = makeEstate({ hosts, policies, machines, instances });
         const [machine, host] = [estate.machines.find(({ name }) => name === "m0"), estate.hosts[0]];
         const before = instances[0];

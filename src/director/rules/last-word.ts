@@ -9,7 +9,7 @@
  */
 import { needsOf } from "../../compute/hardware/kinds.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import type { Instance } from "../../compute/kinds.ts";
+import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { cpusOf, memoryOf } from "../../compute/resources/kinds.ts";
 import { type Cause, forbiddenField } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
@@ -20,7 +20,7 @@ import { type KeptMachines, keptMachines } from "../estate/kept-machines.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
 import { standing } from "./standing.ts";
-import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
+import { dedicatedBreach, fixedBy, fixedWords, requiredBreach, shareWords } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
 export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
@@ -59,12 +59,14 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
           (other) =>
             other.status?.custody !== "Released" && other.spec?.host && other.spec.vmUid !== spec.vmUid,
         );
-        const chosen = () => {
-          const uids = [object, ...members].map((instance) => instance.spec.vmUid);
-          return new Set([...uids, ...vms.map((vm) => vm.metadata.uid)]).size;
+        const counted = () => {
+          const there = [object, ...members].map((instance) => instance.spec.vmUid);
+          const countWith = (more: readonly VirtualMachine[]) =>
+            new Set([...there, ...more.map((vm) => vm.metadata.uid)]).size;
+          return { chosen: countWith(vms), running: countWith(vms.filter((vm) => machines.isToRun(vm))) };
         };
         const broken = groupBreach(policy.spec, spec.host as string, {
-          ...{ members, chosen, hosts, byHand },
+          ...{ members, counted, hosts, byHand },
           mayHave: (one) => !dedicatedBreach(own, one) && requiredBreach(own, one, subject) === undefined,
         });
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
@@ -100,8 +102,8 @@ function viewOf(host: Host): HostView | undefined {
 interface Group {
   /** Runs of the policy's other machines that are on a host. */
   members: readonly Instance[];
-  /** How many machines it chooses, wherever they are. */
-  chosen: () => number;
+  /** How many machines it chooses, wherever they are, and how many of them are to run. */
+  counted: () => { chosen: number; running: number };
   hosts: readonly Host[];
   byHand: boolean | undefined;
   /** By what is required of it. */
@@ -111,7 +113,7 @@ interface Group {
 function groupBreach(
   { keepApart, keepTogether, spread, atMost }: Policy["spec"],
   on: string,
-  { members, chosen, hosts, byHand, mayHave }: Group,
+  { members, counted, hosts, byHand, mayHave }: Group,
 ): string | undefined {
   const domainAt = (level: Level) => {
     const domains = new Map(
@@ -137,10 +139,10 @@ function groupBreach(
     const domain = domainAt(atMost.per);
     const there = members.filter((other) => domain(hostOf(other)) === domain(on));
     const here = new Set(there.map((run) => run.spec.vmUid)).size;
-    const most = mostOf(atMost, chosen());
-    const share = atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${chosen()})`;
+    const { chosen, running } = counted();
+    const most = mostOf(atMost, chosen, running);
     if (here >= most)
-      return `has at most ${most}${share} of its machines on one ${atMost.per}, ${here} are there`;
+      return `has at most ${most}${shareWords(atMost, chosen, running)} of its machines on one ${atMost.per}, ${here} are there`;
   }
   if (spread) {
     const domain = domainAt(spread);

@@ -8,7 +8,7 @@ import type { Dear } from "../estate/sight.ts";
 import type { Policy } from "../kinds.ts";
 import { breach, expressionOf, isKept } from "./expressions.ts";
 import { lackInWords, mostGivenOut, TOLD } from "./overcommit.ts";
-import { dedicatedBreach, fixedBy, fixedWords, isForeign, lack, moveObstacle } from "./suits.ts";
+import { dedicatedBreach, fixedBy, fixedWords, isForeign, lack, moveObstacle, shareWords } from "./suits.ts";
 
 /** Highest priority first; ties by name. */
 export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
@@ -212,8 +212,7 @@ function* groupBreaches(
   }
   if (atMost) {
     const group = index.group(policy, "atMost", machine, host);
-    const share =
-      atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${index.membersOf(policy).length})`;
+    const share = shareWords(atMost, index.membersOf(policy).length, index.runningOf(policy));
     if (group && group.here >= group.most)
       yield {
         rule: `atMost per ${atMost.per}`,

@@ -65,3 +65,13 @@ export function dedicatedBreach(policies: readonly Policy[], { dedicatedTo }: Ho
   const names = policies.map(({ metadata }) => `${metadata.namespace ?? "default"}/${metadata.name}`);
   return names.includes(dedicatedTo) ? undefined : `is dedicated to machines of policy ${dedicatedTo}`;
 }
+
+/** " (50 % of 4)" */
+export const shareWords = (
+  { percent }: NonNullable<Policy["spec"]["atMost"]>,
+  chosen: number,
+  running: number,
+): string => {
+  if (percent === undefined) return "";
+  return ` (${percent} % of ${running === chosen ? chosen : `the ${running} that are to run`})`;
+};

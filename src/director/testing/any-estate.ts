@@ -61,8 +61,9 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       began: fc.constantFrom(undefined, "kvm", "tcg"),
       odd: fc.constantFrom(undefined, undefined, undefined, "disks", "own"),
       used: fc.constantFrom(undefined, undefined, 0, 0.3, 2.7),
+      off: fc.constantFrom(undefined, undefined, true),
     })
-    .map(({ tier, cpus, gib, host, movingTo, uefi, began, odd, used }) => ({
+    .map(({ tier, cpus, gib, host, movingTo, uefi, began, odd, used, off }) => ({
       key: `default/m${i}`,
       namespace: "default",
       name: `m${i}`,
@@ -73,6 +74,7 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       ...(used === undefined ? {} : { use: { cpus: used, expected: used } }),
       ...(uefi ? { needs: { offers: ["uefi" as const] } } : {}),
       ...(began && host ? { platform: { accelerator: began as "kvm" | "tcg", cpuModel: "old" } } : {}),
+      ...(off && !host ? { off } : {}),
       ...(odd === "disks" && !host ? { disksOn: "h2" } : {}),
       ...(odd === "own"
         ? { reserved: { cpus, memoryBytes: gib * GiB, dedicated: true, singleNode: false } }

@@ -1,6 +1,15 @@
 /** QEMU processes: how they are started, and how they are known again. */
 import { execFile, spawn } from "node:child_process";
-import { closeSync, constants, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { promisify } from "node:util";
 
 /** A process is the same one only while its id *and* its start time are the same. */
@@ -38,29 +47,46 @@ export function isSame(identity: ProcessIdentity): boolean {
 }
 
 /**
- * Whether it is a QEMU with `text` in one of its arguments: after a reboot another process may have the same id and start time. One that is on its
- * way (system/enclosure.ts) is one, too: it may be held up there by a storage that hangs, and opens the disks later.
+ * Whether it says that it is a QEMU with `text` in one of its arguments, which it can write over. One that is on its way (system/enclosure.ts) is one, too: it may be
+ * held up there by a storage that hangs, and opens the disks later.
  */
 export function hasArgument(pid: number, text: string): boolean {
   const args = argumentsOf(pid);
   return args.some((arg) => arg.includes("qemu-system")) && args.some((arg) => arg.includes(text));
 }
 
-/** What a process was started with; nothing when it is gone. */
+/** More than what a QEMU is started with. A process may say that its arguments are as large as its memory. */
+const MAX_ARGUMENTS = 2 ** 20;
+
+/** What a process was started with, or has written over that since; nothing when it is gone. */
 export function argumentsOf(pid: number): string[] {
+  let file: number | undefined;
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    file = openSync(`/proc/${pid}/cmdline`, "r");
+    const buffer = Buffer.alloc(MAX_ARGUMENTS);
+    let length = 0;
+    let more = 0;
+    do {
+      more = readSync(file, buffer, length, buffer.length - length, null);
+      length += more;
+    } while (more > 0 && length < buffer.length);
+    return buffer.toString("utf8", 0, length).split("\0");
   } catch {
     return [];
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 
 /**
  * Finds the QEMU with `text` in its arguments: for a process that was started by an agent which died before it could write
- * down the process id. The folder of a machine's sockets is such a text; no other process has it.
+ * down the process id. The folder of a machine's sockets is such a text; no other process has it, unless it lies.
+ * @param mayBe whether it may be that process, by what the kernel says of it
  */
-export function findByArgument(text: string): ProcessIdentity | undefined {
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && hasArgument(Number(name), text));
+export function findByArgument(text: string, mayBe: (pid: number) => boolean): ProcessIdentity | undefined {
+  const pids = readdirSync("/proc").filter(
+    (name) => /^\d+$/.test(name) && hasArgument(Number(name), text) && mayBe(Number(name)),
+  );
   for (const pid of pids) {
     // On its way it forks others, which look like it before they become what they are to be.
     if (pids.includes(readStat(Number(pid))?.parent ?? "")) continue;

@@ -1,15 +1,9 @@
 /** What is left of machines whose process is gone, in the run folder and among the processes of this host. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import {
-  findByArgument,
-  hasArgument,
-  identify,
-  isSame,
-  type ProcessIdentity,
-  sendSignal,
-} from "../../qemu/process.ts";
+import { argumentsOf, identify, type ProcessIdentity, sendSignal } from "../../qemu/process.ts";
 import type { Trace } from "../traces.ts";
+import { leftOf, processOf } from "./own-process.ts";
 import { MachineFolder } from "./qemu-record.ts";
 
 /**
@@ -21,8 +15,9 @@ export function machineTraces(
   isStarting: (name: string) => boolean,
   forget: (folder: MachineFolder) => void,
 ): Trace[] {
-  const folders = MachineFolder.all(runDirectory).filter(({ name }) => /^[0-9a-f]{12}$/.test(name));
-  const isInUse = (folder: MachineFolder) => isStarting(folder.name) || hasProcess(folder);
+  const all = () => MachineFolder.all(runDirectory);
+  const folders = all().filter(({ name }) => /^[0-9a-f]{12}$/.test(name));
+  const isInUse = (folder: MachineFolder) => isStarting(folder.name) || hasProcess(folder, all());
   return [
     ...folders.map((folder) => (isInUse(folder) ? lentTo(folder) : [runFolder(folder, isInUse, forget)])),
     ...swtpms(`${runDirectory}/`).map(({ process, folder }) =>
@@ -75,15 +70,14 @@ function swtpm(
   };
 }
 
-function hasProcess(folder: MachineFolder): boolean {
-  let known: ProcessIdentity | undefined;
+function hasProcess(folder: MachineFolder, all: readonly MachineFolder[]): boolean {
   try {
-    known = folder.read()?.process;
+    const record = folder.read();
+    if (record) return processOf(folder, record) !== undefined;
   } catch {
     // Looked for below.
   }
-  if (known && isSame(known) && hasArgument(known.pid, folder.mark)) return true;
-  return findByArgument(folder.mark) !== undefined;
+  return leftOf(folder, all) !== undefined;
 }
 
 /** Ends those of a start that was cut short: a TPM's state must not be in two hands. */
@@ -95,14 +89,10 @@ export function endSwtpms(folder: MachineFolder): void {
 function swtpms(prefix: string): { process: ProcessIdentity; folder: MachineFolder }[] {
   return readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return [];
-    try {
-      const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      const socket = args.map((arg) => /^type=unixio,path=(.+\/s\/tpm),/.exec(arg)?.[1]).find(Boolean);
-      const process = identify(Number(pid));
-      if (!args.includes("swtpm") || !socket?.startsWith(prefix) || !process) return [];
-      return [{ process, folder: MachineFolder.at(dirname(dirname(socket))) }];
-    } catch {
-      return []; // ended while we looked
-    }
+    const args = argumentsOf(Number(pid));
+    const socket = args.map((arg) => /^type=unixio,path=(.+\/s\/tpm),/.exec(arg)?.[1]).find(Boolean);
+    const process = identify(Number(pid));
+    if (!args.includes("swtpm") || !socket?.startsWith(prefix) || !process) return [];
+    return [{ process, folder: MachineFolder.at(dirname(dirname(socket))) }];
   });
 }

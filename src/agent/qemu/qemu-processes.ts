@@ -7,7 +7,7 @@ import type { Resources } from "../../compute/resources/kinds.ts";
 import { commandLine, defaultCpu } from "../../qemu/command-line.ts";
 import { readableErrors } from "../../qemu/end.ts";
 import { runState } from "../../qemu/migration.ts";
-import { type Exit, findByArgument, makeFifo, type ProcessIdentity, spawnQemu } from "../../qemu/process.ts";
+import { type Exit, makeFifo, type ProcessIdentity, spawnQemu } from "../../qemu/process.ts";
 import { QmpError } from "../../qemu/qmp.ts";
 import { startTpm } from "../../qemu/tpm.ts";
 import type { Logger } from "../../reconcile/log.ts";
@@ -25,6 +25,7 @@ import {
 import type { Outward } from "../network/outward.ts";
 import { reasonOf } from "../reasons.ts";
 import { HostShare } from "./host-share.ts";
+import { processOf } from "./own-process.ts";
 import type { Access } from "./qemu-access.ts";
 import { ramOf } from "./qemu-changes.ts";
 import { endSwtpms } from "./qemu-leftovers.ts";
@@ -209,7 +210,7 @@ export class Processes {
     } catch (cause) {
       endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
-      const process = findByArgument(folder.mark);
+      const process = processOf(folder, folder.read() ?? record);
       // One that cannot be killed keeps its record, and its disks.
       if (process) await endProcess(process, name);
       const said = readableErrors(folder.stderr()).join("; ");

@@ -1,6 +1,7 @@
 /** The machines of this host, found from their records and /proc. Nothing is kept in mind: an agent that was killed finds the same. */
-import { findByArgument, hasArgument, isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
+import { isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
+import { leftOf, processOf } from "./own-process.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 
 export interface Found {
@@ -59,7 +60,7 @@ export class Records {
       } catch {
         // Its process tells, too.
       }
-      const left = findByArgument(folder.mark);
+      const left = leftOf(folder, this.folders());
       return (left && userOf(left.pid)) ?? [];
     });
   }
@@ -83,7 +84,6 @@ export class Records {
    * @throws HypervisorError when it cannot be known whether one runs, or one runs whose record is gone
    */
   look(folder: MachineFolder): Found | undefined {
-    const { mark } = folder;
     let record: MachineRecord | undefined;
     try {
       record = folder.read();
@@ -91,18 +91,17 @@ export class Records {
       throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
     }
     if (!record) {
-      const left = findByArgument(mark);
+      const left = leftOf(folder, this.folders());
       if (left)
         throw new HypervisorError(`its record is gone, but its process ${left.pid} runs; end that first`);
       return undefined;
     }
-    let process: ProcessIdentity | undefined;
+    const process = processOf(folder, record);
     if (!record.process) {
-      process = findByArgument(mark);
       if (!process) return undefined;
       record.process = process;
       folder.write(record);
-    } else if (isSame(record.process) && hasArgument(record.process.pid, mark)) process = record.process;
+    }
     // An agent died between `cont` and writing down that it runs: the journal knows.
     if (record.how === "incoming" && folder.journal().events.some(({ event }) => event === "RESUME")) {
       record.how = "run";

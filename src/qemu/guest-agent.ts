@@ -4,9 +4,10 @@
  * The connection is kept for a while, and one command goes after the other: as long as nobody is connected, qemu-ga looks every 100 ms only whether
  * somebody is, and each new connection would wait for that.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { isFields } from "./qmp.ts";
 import { StringCutter } from "./string-cutter.ts";
+import { connectAt } from "./unix-socket.ts";
 
 /** What is kept of one answer, in UTF-16 units. The guest may be hostile: what it sends must not fill the agent's memory. */
 const MAX_ANSWER = 2 ** 20;
@@ -89,7 +90,7 @@ class Channel {
 
   private constructor(path: string) {
     this.#path = path;
-    this.#socket = connect(path);
+    this.#socket = connectAt(path);
     this.#socket.unref();
     this.#socket.setEncoding("utf8");
     this.#socket.on("data", (text: string) => this.#read(text));

@@ -1,8 +1,8 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { readJournal, trimLog } from "./journal.ts";
+import { readJournal, readTail, trimLog } from "./journal.ts";
 
 let folder: string;
 let path: string;
@@ -44,4 +44,17 @@ it("is left alone while it is short, or absent", () => {
   trimLog(path, 1000, 100);
   expect(readFileSync(path, "utf8")).toBe(event("RESET"));
   trimLog(join(folder, "absent"), 1, 1);
+});
+
+it("is not cut where a link has its place: what that leads to is another's", () => {
+  writeFileSync(path, event("RESET").repeat(10));
+  symlinkSync(path, join(folder, "link"));
+  trimLog(join(folder, "link"), 100, 50);
+  expect(readFileSync(path, "utf8")).toBe(event("RESET").repeat(10));
+});
+
+it("is read from its end where there is more of it than a QEMU writes by itself", () => {
+  writeFileSync(path, `${event("STOP")}${"x".repeat(9 * 2 ** 20)}\n${event("SHUTDOWN")}`);
+  expect(readJournal(path).events.map((each) => each.event)).toEqual(["SHUTDOWN"]);
+  expect(readTail(path, 3)).toBe('"}\n');
 });

@@ -2,7 +2,7 @@
  * The event journal of a QEMU process: what its monitor on stdout wrote, in a file opened for appending. It is there although nobody
  * listened. A guest can make QEMU write without end (a reset loop emits tens of events a second), so the files are kept short.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, readSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { isFields, parseEvent, type QmpEvent } from "./qmp.ts";
 
 export interface Journal {
@@ -11,11 +11,26 @@ export interface Journal {
   events: QmpEvent[];
 }
 
+/** Of what a QEMU that was taken over has made longer since it was last cut. */
+const MAX_READ = 8 * 2 ** 20;
+
+/** Its last `max` bytes. @throws Error when it cannot be read */
+export function readTail(path: string, max: number): string {
+  const fd = openSync(path, "r");
+  try {
+    const { size } = fstatSync(fd);
+    const buffer = Buffer.alloc(Math.min(size, max));
+    return buffer.toString("utf8", 0, readSync(fd, buffer, 0, buffer.length, size - buffer.length));
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** An absent file is an empty journal; a line that a crash cut off is skipped. */
 export function readJournal(path: string): Journal {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readTail(path, MAX_READ);
   } catch {
     return { started: false, events: [] };
   }
@@ -48,9 +63,11 @@ function isAnswer(line: string): boolean {
 export function trimLog(path: string, max: number, keep: number): void {
   let fd: number | undefined;
   try {
-    if (statSync(path).size <= max) return;
-    fd = openSync(path, "a+");
-    const { size } = statSync(path);
+    const { O_RDWR, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+    fd = openSync(path, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+    const found = fstatSync(fd);
+    if (!found.isFile() || found.size <= max) return;
+    const { size } = found;
     const buffer = Buffer.alloc(keep);
     const tail = buffer.subarray(0, readSync(fd, buffer, 0, keep, size - keep));
     const from = tail.indexOf(10) + 1;

@@ -77,6 +77,24 @@ describe("the QMP client", () => {
     qmp.close();
   });
 
+  it("lets go of a QEMU that writes without end, and keeps none of it", async () => {
+    const piece = "x".repeat(2 ** 20);
+    let sent = 0;
+    answer = (_line, _say, socket) => {
+      const more = () => {
+        if (socket.destroyed) return;
+        sent++;
+        if (socket.write(piece)) setImmediate(more);
+      };
+      socket.on("drain", more);
+      more();
+    };
+    const qmp = await Qmp.connect(path);
+    await expect(qmp.execute("query-status")).rejects.toMatchObject({ errorClass: "Disconnected" });
+    expect(qmp.closed).toBe(true);
+    expect(sent).toBeLessThan(64);
+  });
+
   it.each([
     { offered: "[]", sent: "execute" },
     { offered: '["oob"]', sent: "exec-oob" },

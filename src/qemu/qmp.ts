@@ -3,7 +3,8 @@
  * Source: docs/interop/qmp-spec.rst. One monitor serves one client: a second connection gets no greeting until the first
  * closes, so a greeting that does not come means "somebody else holds it", not "dead".
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { connectAt } from "./unix-socket.ts";
 
 export interface QmpEvent {
   event: string;
@@ -55,6 +56,8 @@ const TIMEOUTS: Readonly<Record<string, number>> = {
   "blockdev-add": 60_000,
 };
 const DEFAULT_TIMEOUT_MS = 10_000;
+/** Of one line, in characters: the longest answers, of what many disks have below them, are far below that. */
+const MAX_LINE = 16 * 2 ** 20;
 
 interface Waiting {
   resolve: (value: unknown) => void;
@@ -79,7 +82,7 @@ export class Qmp {
 
   /** Connects, waits for the greeting and negotiates capabilities. @throws QmpError */
   static async connect(path: string, timeoutMs = 5000): Promise<Qmp> {
-    const socket = connect(path);
+    const socket = connectAt(path);
     const qmp = new Qmp(socket);
     let greeted: () => void = () => {};
     await new Promise<void>((resolve, reject) => {
@@ -120,6 +123,16 @@ export class Qmp {
   }
 
   #read(text: string, greeted: () => void): void {
+    // A QEMU that was taken over may write without end.
+    const end = text.indexOf("\n");
+    if (this.#rest.length + (end < 0 ? text.length : end) > MAX_LINE) {
+      this.#socket.destroy(new Error(`a line of more than ${MAX_LINE} characters`));
+      return;
+    }
+    if (end < 0) {
+      this.#rest += text;
+      return;
+    }
     const lines = (this.#rest + text).split("\n");
     this.#rest = lines.pop() ?? "";
     for (const line of lines) {

@@ -1,7 +1,8 @@
 /** The consoles of this host's machines: their serial ports, each listened to from before its guest runs or from when an agent finds it; their screens. */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { takeScreenshot } from "../../qemu/display.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
+import { connectAt } from "../../qemu/unix-socket.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isFields } from "../../resource/fields.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
@@ -43,7 +44,7 @@ export class MachineConsoles {
   /** A connection to its VNC server, which speaks first. @throws HypervisorError */
   async display(id: MachineId): Promise<Socket> {
     const { folder } = this.#withDisplay(id);
-    const socket = connect(folder.files.vnc);
+    const socket = connectAt(folder.files.vnc);
     return new Promise((resolve, reject) => {
       socket.once("connect", () => resolve(socket));
       // One that was started before agents gave machines a VNC server.

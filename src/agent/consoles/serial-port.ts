@@ -6,8 +6,9 @@
  * QEMU writes no log itself: it would at the guest's speed, with nobody to bound it while the agent is away. Without us QEMU drops what the
  * guest says.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { connectAt } from "../../qemu/unix-socket.ts";
 import type { SerialLog } from "./serial-log.ts";
 
 /** What a guest may say on average: some hundred times what a real port carries. One that says more waits, as with a real port. */
@@ -34,7 +35,7 @@ export class SerialPort {
     path: string,
     options: { again: boolean; log: SerialLog; onEnd: () => void; onError: (error: unknown) => void },
   ): Promise<SerialPort> {
-    const socket = connect(path);
+    const socket = connectAt(path);
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);

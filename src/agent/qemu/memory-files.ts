@@ -9,9 +9,10 @@
 import { spawn } from "node:child_process";
 import { createReadStream, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { connectAt } from "../../qemu/unix-socket.ts";
 import { exists } from "../../system/exists.ts";
 import { run } from "../../system/run.ts";
 import { bootId } from "../boot-id.ts";
@@ -84,7 +85,7 @@ export const NO_SPACE = "No space left on device";
 
 /** Sends the file to whoever listens at `path`. */
 export async function sendFile(file: string, path: string): Promise<void> {
-  const socket = connect(path);
+  const socket = connectAt(path);
   // One that ends without reading all of it says so when all has been written, and nobody listens any more.
   socket.on("error", () => undefined);
   await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), socket);

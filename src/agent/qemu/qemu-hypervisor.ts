@@ -90,6 +90,8 @@ export interface QemuHypervisorOptions {
 }
 
 const STATUS_MS = 2000;
+/** What a QEMU that was taken over writes until then fills no disk. */
+const TRIM_MS = 1000;
 
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
@@ -103,6 +105,7 @@ export class QemuHypervisor implements Hypervisor {
   /** Serial ports and screens of the machines that run. */
   readonly consoles: MachineConsoles;
   readonly #listeners = new Set<(id: MachineId) => void>();
+  readonly #trimming: NodeJS.Timeout;
 
   /** @throws Error when the folder's path is too long */
   constructor(options: QemuHypervisorOptions) {
@@ -132,16 +135,16 @@ export class QemuHypervisor implements Hypervisor {
     this.#memory = new MemoryKeeper(this.#at, log);
     MachineFolder.checkRunDirectory(runDirectory);
     mkdirSync(runDirectory, { recursive: true, mode: 0o755 });
+    this.#trimming = setInterval(() => {
+      for (const folder of this.#records.folders()) folder.trimLogs();
+    }, TRIM_MS).unref();
   }
 
   async list(): Promise<MachineState[]> {
     const states = this.#records.folders().map(async (folder) => {
       try {
         const found = this.#records.look(folder);
-        if (found?.process) {
-          folder.trimLogs();
-          await this.consoles.find(found.record.config.id, folder);
-        }
+        if (found?.process) await this.consoles.find(found.record.config.id, folder);
         return found && (await this.#state(found));
       } catch (error) {
         // One odd folder must not hide the others.
@@ -427,6 +430,7 @@ export class QemuHypervisor implements Hypervisor {
 
   /** Lets go of the monitors; the machines run on. Another agent can then talk to them. */
   close(): void {
+    clearInterval(this.#trimming);
     this.#monitors.close();
     this.#processes.close();
     this.consoles.close();

@@ -23,7 +23,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { type Journal, readJournal, trimLog } from "../../qemu/journal.ts";
+import { type Journal, readJournal, readTail, trimLog } from "../../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../../qemu/process.ts";
 import type { Broke } from "../../qemu/standing.ts";
 import { isFields } from "../../resource/fields.ts";
@@ -79,6 +79,7 @@ export interface MachineRecord {
 const MAX_RUN_DIRECTORY = 107 - "/0123456789ab/s/serial".length;
 const LOG_MAX = 4 * 2 ** 20;
 const LOG_KEEP = 2 ** 20;
+const STDERR_MAX = 64 * 2 ** 10;
 const TLS_FILES = ["ca-cert", "server-cert", "server-key", "client-cert", "client-key"].map(
   (name) => `${name}.pem`,
 );
@@ -257,7 +258,7 @@ export class MachineFolder {
 
   stderr(): string {
     try {
-      return readFileSync(this.files.stderr, "utf8").trim().split("\n").slice(-10).join("\n");
+      return readTail(this.files.stderr, STDERR_MAX).trim().split("\n").slice(-10).join("\n");
     } catch {
       return "";
     }

@@ -1,8 +1,8 @@
 /** Files of JSON that builds keep for later ones. They can be made anew: what is damaged counts as not there. */
-import { randomUUID } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { Static, TSchema } from "typebox";
 import { Value } from "typebox/value";
+import { writeDurably } from "../system/durable.ts";
 
 /** @returns undefined when there is none, or it is not what was kept. @throws Error of the file system */
 export async function readKept<T extends TSchema>(path: string, schema: T): Promise<Static<T> | undefined> {
@@ -17,8 +17,6 @@ export async function readKept<T extends TSchema>(path: string, schema: T): Prom
 }
 
 /** Whole or not at all, also when the machine loses its power meanwhile. @throws Error of the file system */
-export async function keep(path: string, value: unknown): Promise<void> {
-  const part = `${path}.${randomUUID()}`;
-  await writeFile(part, JSON.stringify(value), { flush: true });
-  await rename(part, path);
+export function keep(path: string, value: unknown): Promise<void> {
+  return writeDurably(path, JSON.stringify(value));
 }

@@ -10,11 +10,10 @@
  * A layer may also stand on nothing: what has been merged, or copied whole. The folder is root's, so that the machine's user can make no file in it, and no
  * link. What is read meanwhile may be changed again: that is why who opens a disk sees nothing but the files that are found here (reach.ts, enclosed-img.ts).
  */
-import { randomUUID } from "node:crypto";
-import { lstat, readdir, rename, writeFile } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Static, Type } from "typebox";
-import { flush } from "../../system/flush.ts";
+import { writeDurably } from "../../system/durable.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { Frozen, LayersError, readJson } from "./layer-records.ts";
 import { type Head, readHeader } from "./qcow2-head.ts";
@@ -36,14 +35,9 @@ const diskOf = (path: string) => /^(.+?)(?:-[0-9a-f]{12})?\.qcow2(?:\.new)?$/.ex
 const recordOf = (path: string) => join(dirname(path), `${diskOf(path) ?? basename(path)}.base`);
 
 /** Before the first layer of a disk is made. @param base what it stands on; nothing when absent */
-export async function writeBase(path: string, base: Base | undefined): Promise<void> {
-  const record = recordOf(path);
-  // Agents of several clones may be writing the same of their template (adoptBases).
-  const made = `${record}.${randomUUID()}.new`;
-  await writeFile(made, JSON.stringify(base ?? null), { flush: true });
-  await rename(made, record);
-  // A disk that is there without it could not be used.
-  await flush(dirname(record));
+export function writeBase(path: string, base: Base | undefined): Promise<void> {
+  // A disk that is there without it could not be used. Agents of several clones may be writing the same of their template (adoptBases).
+  return writeDurably(recordOf(path), JSON.stringify(base ?? null));
 }
 
 /**

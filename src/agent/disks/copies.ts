@@ -3,9 +3,8 @@
  * ever used: it is made under another name. A copy that a killed agent left behind writes to a file that has no name any more.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { link, open, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { flush } from "../../system/flush.ts";
+import { open, rm } from "node:fs/promises";
+import { linkDurably } from "../../system/durable.ts";
 import { writeBase } from "./bases.ts";
 import { changeDisk, enclosedImg } from "./enclosed-img.ts";
 import { own } from "./volume-files.ts";
@@ -116,8 +115,5 @@ export async function copyDisk(
     await changeDisk(made, ["resize", "-q", "-f", "qcow2", made, String(sizeBytes)]);
   await writeBase(path, undefined);
   // What it was copied from may go as soon as it has its name.
-  await flush(made);
-  await link(made, path);
-  await flush(dirname(path));
-  await rm(made);
+  await linkDurably(made, path);
 }

@@ -2,14 +2,14 @@
  * The UEFI firmware of machines, and each machine's own store of its variables. It is found by the descriptors that its packages bring (QEMU, docs/interop/firmware.json; Debian: ovmf,
  * qemu-efi-aarch64).
  */
-import { readdir, readFile, rename } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
+import { renameDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
-import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
@@ -94,8 +94,7 @@ export async function firmwareOf({ spec }: Instance, path: string, direct: boole
     const { uid, gid } = userOf(spec);
     await own(`${path}.new`, uid, gid, 0o600);
     await writeBase(path, undefined);
-    await flush(`${path}.new`);
-    await rename(`${path}.new`, path);
+    await renameDurably(`${path}.new`, path);
   }
   return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
 }

@@ -12,7 +12,7 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { flush } from "../../system/flush.ts";
+import { flush } from "../../system/durable.ts";
 import { type LayerFolder, mergingIn } from "./layer-folder.ts";
 import { LayersError, type Merging } from "./layer-records.ts";
 import { NoRoomError } from "./merge-room.ts";

@@ -1,8 +1,8 @@
 /** What changes files of layers (layers.ts). */
-import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { flush, renameDurably, writeDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
-import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import { belowOf } from "./bases.ts";
 import { changeDisk } from "./enclosed-img.ts";
@@ -46,9 +46,7 @@ async function commit(path: string, from: string): Promise<void> {
   await changeDisk(path, ["commit", ...what], { writes: [path, from], timeoutMs: MERGE_MS });
   const { uid, gid, mode } = await stat(path);
   await own(from, uid, gid, mode & 0o777);
-  await flush(from);
-  await rename(from, path);
-  await flush(dirname(path));
+  await renameDurably(from, path);
 }
 
 export const QEMU_IMG: LayerTool = {
@@ -59,9 +57,7 @@ export const QEMU_IMG: LayerTool = {
     await run("qemu-img", ["create", ...what]);
     await own(made, uid, gid, 0o600);
     // layers.json may say that it is the disk, and outlive a power cut.
-    await flush(made);
-    await rename(made, path);
-    await flush(dirname(path));
+    await renameDurably(made, path);
   },
   rebase: async (path, from) => {
     const [upper, lower] = await Promise.all([stat(path), stat(from)]);
@@ -79,9 +75,7 @@ export const QEMU_IMG: LayerTool = {
   replace: async (path, text) => {
     const folder = dirname(path);
     if (await mkdir(folder, { recursive: true, mode: 0o700 })) await flush(dirname(folder));
-    await writeFile(`${path}.new`, text, { flush: true });
-    await rename(`${path}.new`, path);
-    await flush(folder);
+    await writeDurably(path, text);
   },
   remove: async (path) => {
     if (!(await exists(path))) return;

@@ -1,5 +1,6 @@
 /** The making of a disk's first layer. */
-import { link, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
+import { linkDurably } from "../../system/durable.ts";
 import { run } from "../../system/run.ts";
 import { type Base, writeBase } from "./bases.ts";
 import { readHeader } from "./qcow2-head.ts";
@@ -31,6 +32,5 @@ export async function makeDisk(
   await own(made, uid, gid, 0o600);
   await writeBase(path, below);
   // Unlike a rename, a link never takes the place of what is there after all.
-  await link(made, path);
-  await rm(made);
+  await linkDurably(made, path);
 }

@@ -1,10 +1,11 @@
 /** What a machine's system disk was made from: kept beside it, in boot.json, because the image may be built anew, with another kernel. */
-import { copyFile, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
+import { writeDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
 import { PrepareError } from "../prepare-error.ts";
 
@@ -51,14 +52,12 @@ function parsed(text: string): unknown {
 }
 
 /** @param folder of the machine */
-export async function writeOrigin(folder: string, origin: Origin): Promise<void> {
-  await writeFile(join(folder, `${FILE}.new`), JSON.stringify(origin), { flush: true });
-  await rename(join(folder, `${FILE}.new`), join(folder, FILE));
+export function writeOrigin(folder: string, origin: Origin): Promise<void> {
+  return writeDurably(join(folder, FILE), JSON.stringify(origin));
 }
 
 /** A clone boots what its template does. No-op when that is not known of it. */
 export async function copyOrigin(from: string, to: string): Promise<void> {
   if (!(await exists(join(from, FILE)))) return;
-  await copyFile(join(from, FILE), join(to, `${FILE}.new`));
-  await rename(join(to, `${FILE}.new`), join(to, FILE));
+  await writeDurably(join(to, FILE), await readFile(join(from, FILE)));
 }

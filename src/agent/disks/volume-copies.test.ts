@@ -1,19 +1,11 @@
 /** When copies of a machine's disks become the machine's, and when they go: whatever a killed agent or a power cut leaves of that. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Instance } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
+import { watchFlushes } from "../../system/testing/flushes.ts";
 import { IMAGE, instanceOf } from "../testing/volumes.ts";
 import { acceptCopies, makeCopies, settleCopies } from "./volume-copies.ts";
 
@@ -37,7 +29,6 @@ beforeEach(() => {
   target = { ...rest, metadata: { ...metadata, uid: UID } };
 });
 afterEach(() => {
-  vi.restoreAllMocks();
   rmSync(pool.spec.directory.path, { recursive: true });
 });
 
@@ -56,29 +47,15 @@ const ended = (reason: "Killed" | "HostRebooted" | "MigrationFailed"): Instance 
   },
 });
 
-/** Folders that were made to last, and whether the mark was there then. */
-async function flushes(): Promise<{ path: string; marked: boolean }[]> {
-  const seen: { path: string; marked: boolean }[] = [];
-  const file = await open(pool.spec.directory.path);
-  const prototype: FileHandle = Object.getPrototypeOf(file);
-  await file.close();
-  const { sync } = prototype;
-  vi.spyOn(prototype, "sync").mockImplementation(function (this: FileHandle) {
-    seen.push({ path: readlinkSync(`/proc/self/fd/${this.fd}`), marked: existsSync(mark()) });
-    return sync.call(this);
-  });
-  return seen;
-}
-
 describe("accepted copies", () => {
   it("are the machine's before its guest runs on them, also after a power cut", async () => {
     copies();
-    const seen = await flushes();
+    const flushes = await watchFlushes(() => existsSync(mark()));
     await acceptCopies(pool, target);
-    expect(seen).toEqual([{ path: folder, marked: false }]);
+    expect(flushes).toEqual([{ path: folder, seen: false }]);
     // Its agent may have been killed before that was so.
     await acceptCopies(pool, target);
-    expect(seen).toHaveLength(2);
+    expect(flushes).toHaveLength(2);
   });
 
   it.each(["Killed", "HostRebooted"] as const)(

@@ -7,7 +7,7 @@
  * All layers of a disk become one, unless a snapshot froze some: then each goes along as a file of its own, and what the snapshots froze stays as it was.
  * Where the image is on storage that both hosts share, the lowest layer stays an overlay of it.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
@@ -15,8 +15,8 @@ import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
+import { flush, renameDurably, writeDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
-import { flush } from "../../system/flush.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
@@ -146,9 +146,8 @@ export async function makeCopies(
     await rm(made, { recursive: true, force: true });
     await mkdir(dirname(folder), { recursive: true });
     await mkdir(made, { mode: 0o711 });
-    await writeFile(join(made, MARK), JSON.stringify({ instance: uid }), { flush: true });
-    await rename(made, folder);
-    await flush(dirname(folder));
+    await writeDurably(join(made, MARK), JSON.stringify({ instance: uid }));
+    await renameDurably(made, folder);
   }
   const user = userOf(instance.spec);
   const layers = layersOf(pool, instance);
@@ -172,7 +171,7 @@ export async function makeCopies(
   if (!(await exists(seed))) {
     await writeFile(`${seed}.new`, Buffer.alloc(seedBytes));
     await own(`${seed}.new`, user.uid, user.gid, 0o600);
-    await rename(`${seed}.new`, seed);
+    await renameDurably(`${seed}.new`, seed);
   }
   await writeOrigin(folder, origin);
 }

@@ -1,10 +1,11 @@
 /** The making of a machine's disks: from its image, or as a clone of another machine's; and of the disk that tells its guest who it is. */
-import { mkdir, rename } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { Instance } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { renameDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
 import { bothOf } from "../both.ts";
 import { PrepareError } from "../prepare-error.ts";
@@ -78,7 +79,7 @@ async function ensureSeed({ spec }: Instance, seed: string): Promise<void> {
   });
   const { uid, gid } = userOf(spec);
   await own(`${seed}.new`, uid, gid, 0o400);
-  await rename(`${seed}.new`, seed);
+  await renameDurably(`${seed}.new`, seed);
 }
 
 /** @throws PrepareError when it is for want of room; else what it was */

@@ -34,7 +34,7 @@ import { dumpMemory } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
 import { readUsage } from "../../qemu/usage.ts";
 import type { Logger } from "../../reconcile/log.ts";
-import { flush } from "../../system/flush.ts";
+import { flush } from "../../system/durable.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
 import type { Down } from "../disks/layer-merging.ts";

@@ -2,9 +2,10 @@
  * Dumps of a machine's memory: REASON-TIME-HOST.elf in a folder of their own beside that of its disks, because they stay when those move away. QEMU opens the
  * file itself, as the machine's user, in the folder that it sees; what it has written becomes root's, under its final name and path. The newest are kept.
  */
-import { chmod, chown, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Dump } from "../../compute/lifecycle/kinds.ts";
+import { renameDurably } from "../../system/durable.ts";
 import { exists } from "../../system/exists.ts";
 
 /** What an ELF core has besides memory: notes, and the video memory. */
@@ -60,7 +61,7 @@ export class Dumps {
       await mkdir(this.#kept, { recursive: true, mode: 0o711 });
       if (process.getuid?.() === 0) await chown(part, 0, 0);
       await chmod(part, 0o600);
-      await rename(part, path);
+      await renameDurably(part, path);
     }
     const all = await this.list();
     for (const { file } of all.slice(0, Math.max(0, all.length - keep))) await rm(file, { force: true });
@@ -87,7 +88,7 @@ export class Dumps {
     for (const { file } of await this.list()) {
       if (dirname(file) === this.#kept) continue;
       await mkdir(this.#kept, { recursive: true, mode: 0o711 });
-      await rename(file, join(this.#kept, basename(file)));
+      await renameDurably(file, join(this.#kept, basename(file)));
     }
   }
 

@@ -1,7 +1,8 @@
 /** The application's own files, for a recipe: it carries them itself as long as they are few and small; else they are in an archive beside it. */
-import { lstat, readFile, rename, rm, stat } from "node:fs/promises";
+import { lstat, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { renameDurably } from "../../system/durable.ts";
 import { type Packed, packTar } from "../archives/pack.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Archive } from "../recipe-parts.ts";
@@ -122,7 +123,7 @@ export async function archiveOf(
   const part = `${to}.${process.pid}.part`;
   try {
     await packTar(part, entries);
-    await rename(part, to);
+    await renameDurably(part, to);
   } catch (error) {
     await rm(part, { force: true });
     throw error;

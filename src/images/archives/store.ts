@@ -3,9 +3,10 @@
  * uid, and the build reconciler gives it its name when all of it is there and its sha256 is right. An archive stays as long as the recipe of an image, or of a build that is not over, names it: whoever may read those may have what is in it,
  * and only who knows its sha256 can name it.
  */
-import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { renameDurably } from "../../system/durable.ts";
 import { writePart } from "../import/received.ts";
 import type { Image, ImageBuild } from "../kinds.ts";
 import type { Archive } from "../recipe-parts.ts";
@@ -85,17 +86,11 @@ export async function nameWhole(
   for (const archive of missing) {
     const path = partFile(folder, archive.sha256, build);
     if ((await sizeOf(path)) !== archive.bytes) continue;
-    const file = await open(path, "r+");
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
     if ((await sha256Of(path, signal)) !== archive.sha256) {
       await rm(path);
       return archive;
     }
-    await rename(path, archiveFile(folder, archive.sha256));
+    await renameDurably(path, archiveFile(folder, archive.sha256));
     // Those that come behind it have all of their time yet.
     const [next] = (await missingArchives(folder, missing)).map(({ sha256 }) =>
       partFile(folder, sha256, build),

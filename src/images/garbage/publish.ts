@@ -5,7 +5,7 @@
  */
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
-import { flush } from "../../system/flush.ts";
+import { flush } from "../../system/durable.ts";
 import { MARK } from "./removal.ts";
 
 /**

@@ -5,10 +5,11 @@
  *   block … block │ table of blocks and of libraries, compressed │ its length (8 bytes)
  */
 import { spawn } from "node:child_process";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
+import { renameDurably } from "../../system/durable.ts";
 
 const Table = Type.Object({
   /** Of each list: its blocks in the order of their paths. */
@@ -71,7 +72,7 @@ export async function indexContents(
     end.writeBigUInt64LE(BigInt(packed.length));
     await file.write(Buffer.concat([packed, end]));
     await file.close();
-    await rename(part, index);
+    await renameDurably(part, index);
   } finally {
     await file.close().catch(() => undefined);
     await rm(part, { force: true });

@@ -3,8 +3,8 @@
  * memory. Everything here blocks: index-worker.ts runs it on a thread of its own.
  */
 import { rmSync } from "node:fs";
-import { rename } from "node:fs/promises";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { renameDurably } from "../../system/durable.ts";
 import { type Candidate, type Closure, closureOf, type Universe } from "./closure.ts";
 import { type Relation, relations, stanzas } from "./control.ts";
 import { PLUMBING_PROVIDES } from "./plumbing.ts";
@@ -126,7 +126,7 @@ export async function writeIndex(path: string, lists: Iterable<string>): Promise
   } finally {
     db.close();
   }
-  await rename(part, path);
+  await renameDurably(part, path);
 }
 
 const textOf = (row: Record<string, unknown>, name: string) => String(row[name] ?? "");

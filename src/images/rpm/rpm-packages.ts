@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { flush } from "../../system/durable.ts";
 import { withFileLock } from "../../system/file-lock.ts";
 import { fetchAsLocked, requireNames } from "../packages/asked.ts";
 import { PackageError } from "../packages/package-error.ts";
@@ -113,7 +114,11 @@ export class RpmPackages implements PackageSource {
         const files = (await readdir(part, { recursive: true })).filter((name) => name.endsWith(".rpm"));
         const paths = files.map((name) => join(part, name));
         await this.#requireSigned(paths);
-        for (const { file, ...each } of await describe(paths, this.#signal)) await rename(file, at(each));
+        for (const { file, ...each } of await describe(paths, this.#signal)) {
+          // One without its name is downloaded again; one that is empty would be taken for what it is called.
+          await flush(file);
+          await rename(file, at(each));
+        }
       } finally {
         await rm(part, { recursive: true, force: true });
       }

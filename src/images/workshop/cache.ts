@@ -3,8 +3,9 @@
  * Builds of several control planes on one machine share it: what both make is the same, and the first one counts.
  */
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { flushTree, renameDurably } from "../../system/durable.ts";
 
 const KINDS = ["kernels", "loaders", "layers", "disks", "roots", "lists"] as const;
 type Kind = (typeof KINDS)[number];
@@ -28,7 +29,8 @@ export async function cached(
     const making = await mkdtemp(join(cache, kind, ".making-"));
     try {
       await make(join(making, "it"));
-      await rename(join(making, "it"), kept).catch((error: unknown) => {
+      await flushTree(join(making, "it"));
+      await renameDurably(join(making, "it"), kept).catch((error: unknown) => {
         if (!existsSync(kept)) throw error;
       });
     } finally {

@@ -8,6 +8,7 @@ import type { HostFacts } from "../compute/hosts/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
+import { clockIn, parseProcessorClock, readClock } from "./clock.ts";
 import { readSwap } from "./memory-left.ts";
 import { onNodes, parseMemoryModules } from "./memory-modules.ts";
 import { isOwnLink } from "./network/network-names.ts";
@@ -38,7 +39,7 @@ const whole = (text: string | undefined): number => {
   return Number.isSafeInteger(value) && value > 0 ? value : 0;
 };
 
-/** From /proc/cpuinfo. MHz is the nominal clock of the model's name when it tells one, else the present clock. */
+/** From /proc/cpuinfo. */
 export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
   const cpus = cpuinfo
     .split(/\n\n+/)
@@ -58,14 +59,13 @@ export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
   const cores = new Set(
     cpus.map((fields) => `${fields.get("physical id")}/${fields.get("core id") ?? fields.get("processor")}`),
   ).size;
-  const named = /@\s*([\d.]+)\s*GHz/.exec(model)?.[1];
   return {
     model,
     sockets,
     cores: cores || cpus.length,
     threads: cpus.length,
     smt: (cores || cpus.length) < cpus.length,
-    mhz: named ? whole(`${Number(named) * 1000}`) : whole(first?.get("cpu MHz")),
+    mhz: clockIn(first),
     ...generationOf(first),
   };
 }
@@ -91,6 +91,14 @@ function generationOf(fields: ReadonlyMap<string, string> | undefined): Partial<
     ...(level ? { level } : {}),
     ...(flags.length > 0 ? { flags } : {}),
   };
+}
+
+/** With the clock that is known best. */
+async function readCpu(): Promise<HostFacts["cpu"]> {
+  const cpu = parseCpu(read("/proc/cpuinfo") ?? "");
+  const told = readClock() || cpu.mhz;
+  const mhz = told || (await run("dmidecode", ["-t", "processor"]).then(parseProcessorClock, () => 0));
+  return { ...cpu, mhz };
 }
 
 /** From `dmidecode -t 39`; empty bays are left out. */
@@ -223,7 +231,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     () => [],
   );
   const supplies = await run("dmidecode", ["-t", "39"]).then(parsePowerSupplies, () => []);
-  const cpu = profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? "");
+  const cpu = profile?.cpu ?? (await readCpu());
   const power = profile ? profile.power : powerOf(cpu);
   const offers = await readOffers();
   return {

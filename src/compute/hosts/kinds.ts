@@ -20,7 +20,7 @@ const Facts = Type.Object(
       sockets: Type.Integer(),
       cores: Type.Integer({ description: "Physical cores in all." }),
       threads: Type.Integer({ description: "Logical CPUs in all." }),
-      mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
+      mhz: Type.Integer({ description: "Nominal clock in MHz; 0 when nothing tells it." }),
       smt: Type.Optional(Type.Boolean({ description: "Whether a core runs more than one thread." })),
       vendor: Type.Optional(Type.String({ description: "As it calls itself: GenuineIntel, AuthenticAMD." })),
       family: Type.Optional(Type.Integer({ description: "The vendor's number of its family." })),

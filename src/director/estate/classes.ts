@@ -5,9 +5,11 @@
 
 import {
   type Aim,
+  type Clocks,
   powerWeight,
   preferencesOf,
   preferred,
+  speedValue,
   unlicensedValue,
   type Weights,
   wattsValue,
@@ -88,7 +90,7 @@ export interface Likes {
 export interface Yardsticks {
   aim: Aim;
   sites: Tariffs;
-  fastestMhz: number;
+  clocks: Clocks;
   mostSockets: number;
 }
 
@@ -111,7 +113,7 @@ export class Judgement {
     example: MachineView,
     { policies, closed }: ReturnType<Sight["asked"]>,
     hosts: readonly HostView[],
-    { aim: { weights }, fastestMhz, mostSockets }: Yardsticks,
+    { aim: { weights }, clocks, mostSockets }: Yardsticks,
     from: HostView | undefined,
   ) {
     const preferences = preferencesOf(policies);
@@ -128,7 +130,7 @@ export class Judgement {
       this.mayCome[kind] = stays && !fixed && !moveObstacle(example, from, host) ? 1 : 0;
       this.fixed[kind] = preferred(preferences, host, example).reduce(
         (sum, { kept, weight }) => sum + (kept ? weight : 0),
-        (host.mhz / fastestMhz) * weights.speed +
+        speedValue(host.mhz, clocks) * weights.speed +
           weights.packed +
           weights.licences * unlicensedValue(host.sockets, mostSockets),
       );

@@ -4,7 +4,7 @@
  */
 
 import type { Policy } from "../kinds.ts";
-import type { Aim } from "../planning/goals.ts";
+import { type Aim, type Clocks, clocksOf } from "../planning/goals.ts";
 import { Shelves } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
 import { isCurved } from "./added-watts.ts";
@@ -39,7 +39,7 @@ export class EstateIndex {
   /** Where each machine is in the estate's list. */
   readonly position: Map<string, number>;
   readonly machines: MachineView[];
-  readonly fastestMhz: number;
+  readonly clocks: Clocks;
   readonly mostSockets: number;
   readonly state: State;
   readonly shelves: Shelves;
@@ -82,7 +82,7 @@ export class EstateIndex {
     this.position = new Map();
     for (const [i, { key }] of estate.machines.entries()) this.position.set(key, i);
     this.machines = [...estate.machines];
-    this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
+    this.clocks = clocksOf(estate.hosts);
     this.mostSockets = estate.hosts.reduce((most, { sockets = 1 }) => Math.max(most, sockets), 1);
     const sites = estate.sites ?? NO_TARIFFS;
     this.aims = new Aims({ ...(estate.now === undefined ? {} : { now: estate.now }), sites });
@@ -108,7 +108,7 @@ export class EstateIndex {
     this.state = new State(model, at);
     this.load = new Load(this.state, this.position);
     this.draws = new Draws(this.list, this.machines, this.shadows, this.state);
-    const { state, machines, hosts, chosen, fastestMhz, mostSockets } = this;
+    const { state, machines, hosts, chosen, clocks, mostSockets } = this;
     const members = { state, machines, membersOf, itemsOf: (key: string | undefined) => this.itemsOf(key) };
     this.carriers = new Carriers(members);
     this.neighbours = new Neighbours(members);
@@ -132,7 +132,7 @@ export class EstateIndex {
       chosen,
       sight: this.sight,
       policiesOf: (machine) => this.policiesOf(machine),
-      yardsticks: (policy) => ({ aim: this.aimOf(policy), sites, fastestMhz, mostSockets }),
+      yardsticks: (policy) => ({ aim: this.aimOf(policy), sites, clocks, mostSockets }),
     });
     // Hosts that are only known by name are of a kind of their own.
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);

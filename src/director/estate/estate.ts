@@ -47,7 +47,7 @@ export interface HostView {
   memoryBytes: number;
   /** What it really has of it for machines, of which policies' limits are shares; as much as may be given out when not told. */
   ownMemoryBytes?: number;
-  /** Megahertz of one core. */
+  /** Of one core, nominal; 0: not known. */
   mhz: number;
   cores: number;
   sockets?: number;

@@ -5,6 +5,7 @@ import { tariffsOf } from "../estate/tariffs.ts";
 import { predict } from "../execution/figures.ts";
 import type { Policy } from "../kinds.ts";
 import { checkSite, type Site } from "../sites.ts";
+import { explain } from "./explain.ts";
 import { aimOf, dearness, describeWatts } from "./goals.ts";
 import { place } from "./place.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
@@ -232,4 +233,27 @@ it("of two ways that lead to the same the machine that is moved sooner moves, an
   expect(moves(1, 4)).toEqual([["x", "b"]]);
   expect(moves(4, 1)).toEqual([["y", "a"]]);
   expect(moves(1, 4, { localDisks: true, localDiskBytes: 500 * GiB })).toEqual([]);
+});
+
+it("a host that does not tell its clock is taken for an average one, and no rule about clocks is kept there", () => {
+  const hosts = [host("slow", { mhz: 2000 }), host("untold", { mhz: 0 }), host("fast", { mhz: 4000 })];
+  const one = machine("a");
+  const fast = policy([{ goal: "performance", weight: 1 }]);
+  const told = (spec: Partial<Policy["spec"]> = {}) => {
+    const policies = [{ ...fast, spec: { ...fast.spec, ...spec } }];
+    const found = explain({ hosts, machines: [one], policies, odd: [] }, one.key);
+    return (found?.hosts ?? []).map(({ name, verdict }) => [name, verdict]);
+  };
+  expect(told()).toEqual([
+    ["fast", expect.stringContaining("speed 1.00")],
+    ["untold", expect.stringMatching(/speed 0\.75 .*clock not known, taken for 3000 MHz/)],
+    ["slow", expect.stringContaining("speed 0.50")],
+  ]);
+  const ruled = (rule: string) =>
+    Object.fromEntries(
+      told({ required: [rule] }).map(([name, verdict]) => [name, /ruled out/.test(`${verdict}`)]),
+    );
+  expect(ruled("host.cpu.mhz < 3000")).toEqual({ slow: false, untold: true, fast: true });
+  expect(ruled("!(host.cpu.mhz < 3000)")).toEqual({ slow: true, untold: true, fast: false });
+  expect(ruled("!has(host.cpu.mhz)")).toEqual({ slow: true, untold: false, fast: true });
 });

@@ -139,6 +139,28 @@ export const powerName = (weights: Weights): string => {
 export const unlicensedValue = (sockets: number | undefined, mostSockets: number): number =>
   0.5 * (1 - (sockets ?? mostSockets) / Math.max(1, mostSockets));
 
+/** What the clocks of hosts are compared with. */
+export interface Clocks {
+  fastest: number;
+  /** Of all that tell theirs. */
+  average: number;
+}
+
+export function clocksOf(hosts: readonly { mhz: number }[]): Clocks {
+  const told = hosts.flatMap(({ mhz }) => mhz || []);
+  const sum = told.reduce((all, mhz) => all + mhz, 0);
+  return {
+    fastest: told.reduce((most, mhz) => Math.max(most, mhz), 1),
+    average: sum / Math.max(1, told.length),
+  };
+}
+
+/** A host that does not tell its clock counts as all that do on average. */
+export const speedValue = (mhz: number, { fastest, average }: Clocks): number => (mhz || average) / fastest;
+
+export const clockWords = (mhz: number, { average }: Clocks): string =>
+  mhz ? `${mhz} MHz` : `clock not known${average ? `, taken for ${Math.round(average)} MHz` : ""}`;
+
 export type Preference = NonNullable<Policy["spec"]["preferred"]>[number];
 
 export const preferencesOf = (policies: readonly Policy[]): Preference[] =>

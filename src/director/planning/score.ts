@@ -7,12 +7,14 @@ import { expressionOf } from "../rules/expressions.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import {
   addedWatts,
+  clockWords,
   dearness,
   describeWatts,
   powerName,
   powerWeight,
   preferencesOf,
   preferred,
+  speedValue,
   unlicensedValue,
   wattsValue,
 } from "./goals.ts";
@@ -49,9 +51,9 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   const goals: Score["parts"] = [
     {
       name: "speed",
-      value: host.mhz / index.fastestMhz,
+      value: speedValue(host.mhz, index.clocks),
       weight: weights.speed,
-      detail: `${host.mhz} MHz`,
+      detail: clockWords(host.mhz, index.clocks),
     },
     { name: "room", value: room, weight: weights.room, detail: `${Math.round(room * 100)} % free with it` },
     {

@@ -14,7 +14,7 @@ const FLAT = [0, 0.02, 0.05, 0.07, 0.1, 0.12, 0.15, 0.2, 0.3, 0.6, 1];
 const anyHost = (i: number): fc.Arbitrary<HostView> =>
   fc
     .record({
-      mhz: fc.constantFrom(2000, 3000),
+      mhz: fc.constantFrom(0, 2000, 3000),
       cpus: fc.constantFrom(4, 8),
       gib: fc.constantFrom(8, 16),
       idle: fc.constantFrom(undefined, 30, 90),

@@ -1,6 +1,10 @@
 /**
  * How this host gets its certificate: a key of its own, a request, and the bootstrap token of the enrolment file; and how it keeps one:
- * renewed by the present certificate, from two thirds of its life on.
+ * renewed by the present certificate, from two thirds of its life on. By that certificate it gets another one, for another key: that of the streams between
+ * hosts, which QEMU processes are lent, and by which nobody logs in.
+ *
+ *   tls/              the agent's alone: ca-cert.pem, client-key.pem, client-cert.pem
+ *   tls/migrations/   laid out as QEMU's tls-creds-x509 wants it
  */
 
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
@@ -13,16 +17,19 @@ import { HttpClient } from "../client/http.ts";
 
 import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { MIGRATIONS } from "../resource/host-name.ts";
 import { isDueForRenewal } from "../resource/lifetime.ts";
 
 export interface HostCredentials {
   ca: string;
   cert: string;
   key: string;
-  /** Laid out as QEMU's tls-creds-x509 wants it. */
-  tlsDirectory: string;
+  /** What QEMU processes are lent a copy of (qemu-record.ts, lendCredentials). Not there while no control plane has given it. */
+  migrationsDirectory: string;
 }
 
+const HOUR_MS = 3600_000;
+const MINUTE_MS = 60_000;
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 
 const pem = (label: string, der: ArrayBuffer) =>
@@ -62,25 +69,32 @@ export interface EnrolOptions {
 
 /**
  * The kept credentials; enrols when there are none, renews them when they are due or do not name the address. A certificate that cannot
- * be renewed now is used as long as it is valid.
+ * be renewed now is used as long as it is valid; without one for migrations machines run, and do not move.
  * @throws Error that says what to bring
  */
 export async function enrol(options: EnrolOptions): Promise<HostCredentials> {
-  const { name, address, enrolmentFile, stateFolder, log } = options;
-  const tlsDirectory = join(stateFolder, "tls");
-  if (!existsSync(join(tlsDirectory, "client-cert.pem"))) {
+  const credentials = await ownCredentials(options);
+  await ensureMigrations(options, credentials).catch((error: unknown) =>
+    options.log.warn("agent.certificate.migrations", { host: options.name, error }),
+  );
+  return credentials;
+}
+
+async function ownCredentials(options: EnrolOptions): Promise<HostCredentials> {
+  const { name, address, enrolmentFile, log } = options;
+  const directory = directoryOf(options);
+  if (!existsSync(join(directory, "client-cert.pem"))) {
     const { ca, token } = readEnrolment(enrolmentFile);
-    const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
-    const key = pem("PRIVATE KEY", await crypto.subtle.exportKey("pkcs8", keys.privateKey));
+    const key = await newKey();
     const cert = await askForCertificate(options, { ca, key, token });
-    // The agent's alone: a QEMU process is lent a copy for the time of a migration (qemu-record.ts, lendCredentials).
-    mkdirSync(tlsDirectory, { recursive: true, mode: 0o700 });
-    write(tlsDirectory, "ca-cert.pem", ca);
-    for (const role of ["server", "client"]) write(tlsDirectory, `${role}-key.pem`, key);
-    writeCertificate(tlsDirectory, cert);
-    return { ca, key, cert, tlsDirectory };
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    write(directory, "ca-cert.pem", ca);
+    write(directory, "client-key.pem", key);
+    // Last: it says that all is there.
+    write(directory, "client-cert.pem", cert);
+    return readCredentials(directory);
   }
-  const kept = readCredentials(tlsDirectory);
+  const kept = readCredentials(directory);
   if (!isDue(kept.cert, address)) return kept;
   try {
     return await renew(options, kept);
@@ -91,14 +105,42 @@ export async function enrol(options: EnrolOptions): Promise<HostCredentials> {
       return kept;
     }
     throw new Error(
-      `the certificate in ${tlsDirectory} ran out ${validToDate.toISOString()} and was not renewed by ${enrolmentFile}; ` +
+      `the certificate in ${directory} ran out ${validToDate.toISOString()} and was not renewed by ${enrolmentFile}; ` +
         `${BRING}: ${error instanceof Error ? error.message : error}`,
       { cause: error },
     );
   }
 }
 
-/** Looks each hour whether the certificate is due, and hands the new one to `onRenewed`. Runs until the signal aborts. */
+/**
+ * Asks for the certificate of the streams between hosts where there is none (a host that a version before enrolled has none) or it is due.
+ * @throws Error when it is not given
+ */
+async function ensureMigrations(options: EnrolOptions, own: HostCredentials): Promise<void> {
+  const { ca, migrationsDirectory: directory } = own;
+  const isThere = hasMigrations(directoryOf(options));
+  const read = (file: string) => readFileSync(join(directory, file), "utf8");
+  if (isThere && !isOld(new X509Certificate(read("client-cert.pem")))) return;
+  const key = isThere ? read("client-key.pem") : await newKey();
+  const cert = await askForCertificate(options, { ca, key, by: own, use: "migrations" });
+  // Control planes of before do not know what it is asked for, and answer with a login.
+  if (!new X509Certificate(cert).subject.split("\n").includes(`O=${MIGRATIONS}`))
+    throw new Error("the control plane gives no certificates for migrations: it is of an earlier version");
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  write(directory, "ca-cert.pem", ca);
+  // Each host is server and client. The client's certificate is written last: it says that all is there.
+  for (const role of ["server", "client"]) write(directory, `${role}-key.pem`, key);
+  for (const role of ["server", "client"]) write(directory, `${role}-cert.pem`, cert);
+}
+
+/** What QEMU processes are lent, in the agent's own folder. */
+const migrationsIn = (directory: string) => join(directory, "migrations");
+const hasMigrations = (directory: string) => existsSync(join(migrationsIn(directory), "client-cert.pem"));
+
+/**
+ * Looks each hour whether the certificates are due, and hands the new one to `onRenewed`; each minute while there is none for migrations. Runs until the signal
+ * aborts.
+ */
 export async function keepCertificate(
   options: EnrolOptions & {
     onRenewed: (credentials: HostCredentials) => void;
@@ -108,14 +150,19 @@ export async function keepCertificate(
   },
 ): Promise<void> {
   const { name, address, log, clock, signal, onRenewed } = options;
+  const directory = directoryOf(options);
   while (!signal.aborted) {
-    await clock.sleep(options.checkMs ?? 3600_000, signal);
+    const everyMs = hasMigrations(directory) ? HOUR_MS : MINUTE_MS;
+    await clock.sleep(options.checkMs ?? everyMs, signal);
     if (signal.aborted) return;
     try {
-      const kept = readCredentials(join(options.stateFolder, "tls"));
-      if (!isDue(kept.cert, address)) continue;
-      onRenewed(await renew(options, kept));
-      log.info("agent.certificate.renewed", { host: name });
+      let kept = readCredentials(directory);
+      if (isDue(kept.cert, address)) {
+        kept = await renew(options, kept);
+        onRenewed(kept);
+        log.info("agent.certificate.renewed", { host: name });
+      }
+      await ensureMigrations(options, kept);
     } catch (error) {
       log.warn("agent.certificate", { host: name, error });
     }
@@ -124,25 +171,40 @@ export async function keepCertificate(
 
 function isDue(cert: string, address: string): boolean {
   const certificate = new X509Certificate(cert);
-  const { validFromDate: from, validToDate: to } = certificate;
-  return isDueForRenewal({ from, to }) || certificate.checkIP(address) === undefined;
+  return isOld(certificate) || certificate.checkIP(address) === undefined;
 }
+
+const isOld = ({ validFromDate: from, validToDate: to }: X509Certificate) => isDueForRenewal({ from, to });
 
 /** The key stays, so that key and certificate fit at every moment; the CA stays, too. */
 async function renew(options: EnrolOptions, kept: HostCredentials): Promise<HostCredentials> {
-  const { ca, key, tlsDirectory } = kept;
+  const { ca, key } = kept;
   const isValid = new X509Certificate(kept.cert).validToDate.getTime() > Date.now();
   const cert = isValid
-    ? await askForCertificate(options, { ca, key, cert: kept.cert })
+    ? await askForCertificate(options, { ca, key, by: kept })
     : await askForCertificate(options, { ca, key, token: readEnrolment(options.enrolmentFile).token });
-  writeCertificate(tlsDirectory, cert);
+  write(directoryOf(options), "client-cert.pem", cert);
   return { ...kept, cert };
 }
 
-/** Shows the token, or else the present certificate. */
+interface Asked {
+  ca: string;
+  /** Whose certificate it is to be. */
+  key: string;
+  token?: string;
+  /** Who asks, where no token is shown. */
+  by?: { cert: string; key: string };
+  use?: "migrations";
+}
+
+async function newKey(): Promise<string> {
+  const { privateKey } = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  return pem("PRIVATE KEY", await crypto.subtle.exportKey("pkcs8", privateKey));
+}
+
 async function askForCertificate(
   { url, name, address }: EnrolOptions,
-  { ca, key, token, cert }: { ca: string; key: string; token?: string; cert?: string },
+  { ca, key, token, by, use }: Asked,
 ): Promise<string> {
   const privateKey = createPrivateKey(key);
   const keys = {
@@ -166,13 +228,14 @@ async function askForCertificate(
     keys,
     signingAlgorithm: ALGORITHM,
   });
-  const client = new HttpClient({ url, ca, ...(cert === undefined ? {} : { cert, key }) });
+  const client = new HttpClient({ url, ca, ...(by ? { cert: by.cert, key: by.key } : {}) });
   try {
     const answer = await client.raw("POST", "/enroll", {
       ...(token === undefined ? {} : { token }),
       name,
       csr: csr.toString("pem"),
       addresses: [address],
+      ...(use === undefined ? {} : { use }),
     });
     const certificate = isFields(answer) ? answer.certificate : undefined;
     if (typeof certificate !== "string")
@@ -190,17 +253,14 @@ function write(directory: string, file: string, text: string): void {
   renameSync(`${path}.new`, path);
 }
 
-/** Between hosts each is server and client, with one certificate. The client's is written last: it says that all is there. */
-function writeCertificate(directory: string, cert: string): void {
-  for (const role of ["server", "client"]) write(directory, `${role}-cert.pem`, cert);
-}
+const directoryOf = ({ stateFolder }: EnrolOptions) => join(stateFolder, "tls");
 
-function readCredentials(tlsDirectory: string): HostCredentials {
-  const read = (file: string) => readFileSync(join(tlsDirectory, file), "utf8");
+function readCredentials(directory: string): HostCredentials {
+  const read = (file: string) => readFileSync(join(directory, file), "utf8");
   return {
     ca: read("ca-cert.pem"),
     cert: read("client-cert.pem"),
     key: read("client-key.pem"),
-    tlsDirectory,
+    migrationsDirectory: migrationsIn(directory),
   };
 }

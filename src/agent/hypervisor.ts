@@ -80,7 +80,7 @@ export interface MachineConfig {
   mergeWith?: string;
   /** A file of saveMemory, whose memory was kept apart: it begins with that, shared with others which do, where that can be. */
   template?: string;
-  /** Of an incoming machine: the host that sends it, and no other may; any host when absent. */
+  /** Of an incoming machine: the host that sends it. No other may, and with TLS none at all when absent. */
   sender?: string;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { ApiError } from "../resource/errors.ts";
+import { MIGRATIONS } from "../resource/host-name.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
 import type { User } from "./service.ts";
 import { refuseForeignWrite, type Sessions } from "./sessions.ts";
@@ -115,5 +116,9 @@ function loginOf(socket: TLSSocket): Login {
   const isGood = () => socket.authorized && Date.now() < end;
   const { CN, O } = certificate.subject;
   if (typeof CN !== "string" || CN === "") throw refused("the client certificate names no user (CN)");
-  return { user: { name: CN, groups: [...(O === undefined ? [] : [O].flat()), AUTHENTICATED] }, isGood };
+  const groups = O === undefined ? [] : [O].flat();
+  // Any QEMU is lent it while its machine moves, also one that its guest has taken over.
+  if (groups.includes(MIGRATIONS))
+    throw refused("this certificate is for the streams between hosts, nobody logs in by it");
+  return { user: { name: CN, groups: [...groups, AUTHENTICATED] }, isGood };
 }

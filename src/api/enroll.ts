@@ -1,8 +1,9 @@
 /**
- * How a host comes in: POST /enroll {token, name, csr, addresses} -> {certificate, ca}.
+ * How a host comes in: POST /enroll {token, name, csr, addresses, use} -> {certificate, ca}.
  *
  * The host makes its key and keeps it; what it gets is a certificate that says CN=system:host:NAME. Who may have it: the holder of a
- * bootstrap token (of a token bound to one host, only that host), or the host itself, by its present certificate, to renew it.
+ * bootstrap token (of a token bound to one host, only that host), or the host itself, by its present certificate, to renew it. With use: "migrations" the
+ * host itself gets another one, for another key: that of the streams between hosts, by which nobody logs in.
  */
 import { ApiError } from "../resource/errors.ts";
 import { decodeBody, readBody, typeOfBody } from "./body.ts";
@@ -16,6 +17,7 @@ export interface Enrolment {
   name: string;
   csr: string;
   addresses: string[];
+  use?: "migrations";
 }
 
 function parseEnrolment(value: unknown): Enrolment {
@@ -26,11 +28,12 @@ function parseEnrolment(value: unknown): Enrolment {
     return wrong("body", "must be an object with token, name and csr");
   const field = (name: string): unknown =>
     Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined;
-  const [token, name, csr, addresses = []] = [
+  const [token, name, csr, addresses = [], use] = [
     field("token"),
     field("name"),
     field("csr"),
     field("addresses"),
+    field("use"),
   ];
   if (token !== undefined && typeof token !== "string") return wrong("token", "must be a string");
   if (typeof name !== "string") return wrong("name", "the host's name is required");
@@ -38,15 +41,28 @@ function parseEnrolment(value: unknown): Enrolment {
     return wrong("csr", "a PKCS#10 request in PEM form is required");
   if (!Array.isArray(addresses) || addresses.length > MAX_ADDRESSES)
     return wrong("addresses", `must be a list of at most ${MAX_ADDRESSES} IP addresses`);
-  return { ...(token === undefined ? {} : { token }), name, csr, addresses: addresses.map(String) };
+  if (use !== undefined && use !== "migrations")
+    return wrong("use", 'must be "migrations", or absent for the certificate by which the host logs in');
+  return {
+    ...(token === undefined ? {} : { token }),
+    name,
+    csr,
+    addresses: addresses.map(String),
+    ...(use === undefined ? {} : { use }),
+  };
 }
 
 /** @returns the name of the host that has enrolled */
 export async function enroll(exchange: Exchange, pki: Pki): Promise<string> {
   const { request, user } = exchange;
   const body = decodeBody(await readBody(request), typeOfBody(request));
-  const { token, name, csr, addresses } = parseEnrolment(body.value);
+  const { token, name, csr, addresses, use } = parseEnrolment(body.value);
   const renews = user.groups.includes(HOSTS) && user.name === hostUser(name);
+  if (use && !renews)
+    throw new ApiError(
+      "Forbidden",
+      `use: only host ${JSON.stringify(name)} itself gets it, by its certificate`,
+    );
   if (!renews) {
     const { host } = pki.tokens.checkBootstrap(token ?? "");
     if (host !== undefined && host !== name)
@@ -55,7 +71,7 @@ export async function enroll(exchange: Exchange, pki: Pki): Promise<string> {
         `token: this token is for host ${host}, not for ${JSON.stringify(name)}`,
       );
   }
-  const certificate = await pki.signHost(name, csr, addresses);
+  const certificate = use ? await pki.signMigrations(name, csr) : await pki.signHost(name, csr, addresses);
   await sendValue(exchange, 201, { certificate, ca: pki.ca });
   return name;
 }

@@ -6,7 +6,8 @@
  *   tokens.json              hashes of bearer and bootstrap tokens
  *   secrets.key              what Secrets are sealed with in the store: {current, keys: {ID: base64}}; keys are added, never changed
  *
- * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts.
+ * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts. For the streams between
+ * hosts each has another one, CN=system:host:NAME, O=system:migrations, which QEMU processes are lent and by which nobody logs in.
  */
 import { createPrivateKey, hkdfSync, randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
@@ -14,7 +15,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { ApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
-import { hostDnsName } from "../resource/host-name.ts";
+import { hostDnsName, MIGRATIONS, migrationsDnsName } from "../resource/host-name.ts";
 import type { SealingKeys } from "../store/sealed.ts";
 import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
 import { writeSecret } from "./secret-file.ts";
@@ -33,6 +34,14 @@ export const hostUser = (name: string) => `${HOST_USER}${name}`;
 /** The host whose agent this user is. */
 export const hostOfUser = (user: string) =>
   user.startsWith(HOST_USER) ? user.slice(HOST_USER.length) : undefined;
+
+function checkHostName(name: string): void {
+  if (!HOST_NAME.test(name))
+    throw new ApiError(
+      "BadRequest",
+      `name: ${JSON.stringify(name)} is not a host name; use lower case letters, digits and dashes, at most 52`,
+    );
+}
 
 function readPair(directory: string, name: string): Credentials | undefined {
   const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
@@ -142,21 +151,31 @@ export class Pki {
   }
 
   /**
-   * The certificate of a host: it logs its agent in, and secures the streams between hosts (so it is a server's, too).
+   * The certificate of a host: it logs its agent in, and answers control planes (so it is a server's, too).
    * @throws ApiError BadRequest for a wrong name, address or request
    */
   async signHost(name: string, csr: string, addresses: readonly string[]): Promise<string> {
-    if (!HOST_NAME.test(name))
-      throw new ApiError(
-        "BadRequest",
-        `name: ${JSON.stringify(name)} is not a host name; use lower case letters, digits and dashes, at most 52`,
-      );
+    checkHostName(name);
     for (const address of addresses)
       if (!isIP(address))
         throw new ApiError("BadRequest", `addresses: ${JSON.stringify(address)} is not an IP address`);
     return signRequest(this.#ca, csr, {
       subject: { commonName: hostUser(name), organizations: [HOSTS] },
       names: [hostDnsName(name), ...addresses],
+      usage: ["client", "server"],
+      days: this.#days,
+    });
+  }
+
+  /**
+   * The certificate of a host for the streams between hosts, at both ends. It has no address: another server's may be the same.
+   * @throws ApiError BadRequest for a wrong name or request
+   */
+  async signMigrations(name: string, csr: string): Promise<string> {
+    checkHostName(name);
+    return signRequest(this.#ca, csr, {
+      subject: { commonName: hostUser(name), organizations: [MIGRATIONS] },
+      names: [migrationsDnsName(name)],
       usage: ["client", "server"],
       days: this.#days,
     });

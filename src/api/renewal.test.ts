@@ -1,12 +1,13 @@
 /** Certificates that run out soon, against a real API server: they are renewed in time, and nobody has to start anything again. */
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type EnrolOptions, enrol, keepCertificate } from "../agent/enrol.ts";
 import { HttpClient } from "../client/http.ts";
+import { Host } from "../compute/hosts/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { createSigningRequest } from "./certificates.ts";
@@ -75,7 +76,7 @@ describe("certificates that run out soon", () => {
     });
     await running;
     expect(renewed).not.toBe(cert);
-    expect(readFileSync(join(folder, "host/tls/server-cert.pem"), "utf8")).toBe(renewed);
+    expect(readFileSync(join(folder, "host/tls/client-cert.pem"), "utf8")).toBe(renewed);
     const review = {
       apiVersion: "authentication.k8s.io/v1",
       kind: "SelfSubjectReview",
@@ -118,5 +119,66 @@ describe("certificates that run out soon", () => {
   it("of a host, while no control plane answers: the present one is used on", async () => {
     const { cert } = await enrol(enrolment);
     expect((await enrol({ ...enrolment, url: ["https://127.0.0.1:1"] })).cert).toBe(cert);
+  });
+});
+
+describe("the certificate of the streams between hosts, which QEMUs are lent", () => {
+  const lent = (file: string) => readFileSync(join(folder, "host/tls/migrations", file), "utf8");
+
+  it("has a key of its own, names the host for that alone, and logs nobody in", async () => {
+    const own = await enrol(enrolment);
+    const [cert, key] = [lent("client-cert.pem"), lent("client-key.pem")];
+    for (const file of ["cert.pem", "key.pem"]) expect(lent(`server-${file}`)).toBe(lent(`client-${file}`));
+    expect(lent("ca-cert.pem")).toBe(own.ca);
+    expect(key).not.toBe(own.key);
+    const { subject, subjectAltName } = new X509Certificate(cert);
+    expect(subject).toBe("CN=system:host:h1\nO=system:migrations");
+    expect(subjectAltName).toBe("DNS:h1.migrations.vireo");
+    await using api = await startApiStack({ pki: stack.pki });
+    const client = new HttpClient({ url: api.server.url, ca: own.ca, cert, key });
+    const { csr } = await createSigningRequest("h1");
+    const enrolAgain = { name: "h1", csr, addresses: [] };
+    for (const asked of [
+      client.list(Host),
+      client.raw("GET", "/openapi/v3"),
+      client.raw("POST", "/enroll", enrolAgain),
+      client.raw("POST", "/enroll", { ...enrolAgain, use: "migrations" }),
+    ])
+      await expect(asked).rejects.toMatchObject({ reason: "Unauthorized" });
+    client.close();
+  });
+
+  it("is fetched at the start of an agent that a version before enrolled, or as soon as a control plane gives it", async () => {
+    const { pki } = stack;
+    const give = pki.signMigrations.bind(pki);
+    // As a control plane of before answers: with a login.
+    pki.signMigrations = (name, csr) => pki.signHost(name, csr, []);
+    await enrol(enrolment);
+    expect(existsSync(join(folder, "host/tls/migrations"))).toBe(false);
+    rmSync(enrolment.enrolmentFile);
+    pki.signMigrations = give;
+    await enrol(enrolment);
+    expect(lent("client-cert.pem")).toContain("BEGIN CERTIFICATE");
+    rmSync(join(folder, "host/tls/migrations"), { recursive: true });
+    const stop = new AbortController();
+    const clock = systemClock;
+    const kept = keepCertificate({
+      ...enrolment,
+      clock,
+      signal: stop.signal,
+      checkMs: 20,
+      onRenewed: () => {},
+    });
+    await vi.waitFor(() => expect(lent("client-cert.pem")).toContain("BEGIN CERTIFICATE"), 5000);
+    stop.abort();
+    await kept;
+  });
+
+  it("is renewed when two thirds of its life are over; its key stays", async () => {
+    await enrol(enrolment);
+    const [cert, key] = [lent("server-cert.pem"), lent("server-key.pem")];
+    await enrol(enrolment);
+    expect(lent("server-cert.pem")).not.toBe(cert);
+    expect(lent("server-key.pem")).toBe(key);
   });
 });

@@ -328,6 +328,12 @@ describe("the API server", () => {
     expect(await reasonOf(agent.create(Host, { metadata: { name: "h7" }, spec: {} }))).toBe("done");
     expect(await reasonOf(agent.raw("POST", "/enroll", body))).toBe("done");
     expect(await reasonOf(agent.raw("POST", "/enroll", { ...body, name: "h8" }))).toBe("Unauthorized");
+    const second = { ...body, csr: (await createSigningRequest("ignored")).csr, use: "migrations" };
+    expect(await reasonOf(agent.raw("POST", "/enroll", second))).toBe("done");
+    // A token brings a host in; what follows is for the host alone.
+    expect(await reasonOf(stranger.raw("POST", "/enroll", { ...second, token }))).toBe("Forbidden");
+    expect(await reasonOf(agent.raw("POST", "/enroll", { ...second, name: "h8" }))).toBe("Forbidden");
+    expect(await reasonOf(agent.raw("POST", "/enroll", { ...second, use: "all" }))).toBe("BadRequest");
   });
 
   it("says why it is not ready", async () => {

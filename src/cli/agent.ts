@@ -129,7 +129,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   });
   const hypervisor = new QemuHypervisor({
     runDirectory: join(stateFolder, "run"),
-    tls: { directory: credentials.tlsDirectory },
+    tls: { directory: credentials.migrationsDirectory },
     ...(process.getuid?.() === 0 ? { outward: new Outward(stateFolder) } : {}),
     log,
   });

@@ -4,10 +4,7 @@ import { type Qmp, QmpError } from "./qmp.ts";
 export interface Tls {
   /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem; QEMU's user must be able to read it. */
   directory: string;
-  /**
-   * Target: who may send, as a pattern (with *) of the certificate's distinguished name as GnuTLS writes it,
-   * "CN=host-*,O=hosts". Absent: everybody with a certificate of the CA.
-   */
+  /** Target: who may send, as the certificate's distinguished name as GnuTLS writes it, "CN=a,O=hosts"; needed there. */
   peers?: string;
 }
 
@@ -26,16 +23,12 @@ async function setCredentials(qmp: Qmp, tls: Tls, endpoint: "client" | "server")
   return id;
 }
 
-/** For the end that listens: its credentials, and whom it lets in. Names of objects. */
-export async function serverTls(qmp: Qmp, tls: Tls): Promise<{ "tls-creds": string; "tls-authz"?: string }> {
-  if (tls.peers) {
-    const rules = [{ match: tls.peers, policy: "allow", format: "glob" }];
-    await setObject(qmp, { "qom-type": "authz-list", id: "tls-peers", policy: "deny", rules });
-  }
-  return {
-    "tls-creds": await setCredentials(qmp, tls, "server"),
-    ...(tls.peers ? { "tls-authz": "tls-peers" } : {}),
-  };
+/** For the end that listens: its credentials, and whom it lets in. Names of objects. @throws QmpError also when nobody is named who may come in */
+export async function serverTls(qmp: Qmp, tls: Tls): Promise<{ "tls-creds": string; "tls-authz": string }> {
+  if (tls.peers === undefined) throw new QmpError("GenericError", "it is not known which host is to send");
+  const rules = [{ match: tls.peers, policy: "allow", format: "exact" }];
+  await setObject(qmp, { "qom-type": "authz-list", id: "tls-peers", policy: "deny", rules });
+  return { "tls-creds": await setCredentials(qmp, tls, "server"), "tls-authz": "tls-peers" };
 }
 
 /** For the end that connects: the name of its credentials. */

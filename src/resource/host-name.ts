@@ -1,2 +1,9 @@
-/** The TLS name of a host, in its certificate; what the source of a migration checks the target against. */
+/** The TLS name of a host's agent, in the certificate by which it logs in. */
 export const hostDnsName = (name: string) => `${name}.host.vireo`;
+/**
+ * The TLS name of a host for the streams between hosts, in a certificate of its own: what the source of a migration checks the target against. Not the agent's, which
+ * a QEMU that has been taken over could then pretend to be.
+ */
+export const migrationsDnsName = (name: string) => `${name}.migrations.vireo`;
+/** Whom that certificate names as its organization: no login anywhere. */
+export const MIGRATIONS = "system:migrations";

@@ -147,7 +147,7 @@ export class RealEstate {
     const { csr, key } = await createSigningRequest(name);
     const cert = await this.pki.signHost(name, csr, ["127.0.0.1"]);
     const hypervisor = new QemuHypervisor({ runDirectory: join(this.folder, name), log: silentLogger });
-    const credentials = { ca: this.pki.ca, cert, key, tlsDirectory: "" };
+    const credentials = { ca: this.pki.ca, cert, key };
     const listener = await serveConsoles({
       address: "127.0.0.1",
       credentials,

@@ -24,7 +24,7 @@ it("a console that is had only after the control plane has hung up is closed", a
   };
   const listener = await serveConsoles({
     address: "127.0.0.1",
-    credentials: { ca: pki.ca, cert, key, tlsDirectory: "" },
+    credentials: { ca: pki.ca, cert, key },
     consoles: { display, serial: none, screenshot: none },
     log: silentLogger,
   });
@@ -57,3 +57,33 @@ it("a console that is had only after the control plane has hung up is closed", a
     rmSync(folder, { recursive: true });
   }
 }, 5000);
+
+it("answers neither a host nor what is lent to its QEMUs", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-listener-"));
+  const pki = await Pki.open(folder);
+  const { csr, key } = await createSigningRequest("a");
+  const cert = await pki.signHost("a", csr, ["127.0.0.1"]);
+  const none = () => Promise.reject(new Error("is not asked for"));
+  const listener = await serveConsoles({
+    address: "127.0.0.1",
+    credentials: { ca: pki.ca, cert, key },
+    consoles: { display: none, serial: none, screenshot: none },
+    log: silentLogger,
+  });
+  try {
+    for (const shown of [cert, await pki.signMigrations("a", csr)]) {
+      const asked = request(`https://${listener.address}/machines/8b0e5f8e-6f0c-4a1c-9a67-1c7a3f9f3c11/log`, {
+        cert: shown,
+        key,
+        ca: pki.ca,
+        agent: false,
+      }).end();
+      const [answer] = await once(asked, "response");
+      answer.resume();
+      expect(answer.statusCode).toBe(403);
+    }
+  } finally {
+    listener.close();
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -29,9 +29,11 @@ const DEFAULT_LINES = 100;
 
 type Consoles = Pick<MachineConsoles, "serial" | "display" | "screenshot">;
 
+type Credentials = Pick<HostCredentials, "ca" | "cert" | "key">;
+
 export interface ListenerOptions {
   address: string;
-  credentials: HostCredentials;
+  credentials: Credentials;
   consoles: Consoles;
   log: Logger;
 }
@@ -39,7 +41,7 @@ export interface ListenerOptions {
 export interface ConsoleListener {
   /** "10.0.0.1:7443" */
   readonly address: string;
-  setCredentials(credentials: HostCredentials): void;
+  setCredentials(credentials: Credentials): void;
   close(): void;
 }
 
@@ -48,7 +50,7 @@ type Request = { id: MachineId; what: string; query: URLSearchParams };
 /** @throws Error when nobody can listen at the address */
 export async function serveConsoles(options: ListenerOptions): Promise<ConsoleListener> {
   const { consoles, log } = options;
-  const tls = ({ ca, cert, key }: HostCredentials) => ({ ca, cert, key, minVersion: "TLSv1.2" as const });
+  const tls = ({ ca, cert, key }: Credentials) => ({ ca, cert, key, minVersion: "TLSv1.2" as const });
   const server = createServer(
     { ...tls(options.credentials), requestCert: true, rejectUnauthorized: true },
     (request, response) => {

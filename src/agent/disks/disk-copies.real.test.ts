@@ -9,7 +9,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import { isFields, Qmp } from "../../qemu/qmp.ts";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
-import { hostDnsName } from "../../resource/host-name.ts";
+import { migrationsDnsName } from "../../resource/host-name.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { run } from "../../system/run.ts";
 import type { DiskConfig, DiskTarget, MachineConfig, MachineId } from "../hypervisor.ts";
@@ -534,10 +534,10 @@ describe("disks are sent encrypted", () => {
 
   it("between two hosts that prove who they are", async () => {
     await pair({ source: as("a"), target: as("b"), differs: { sender: "a" } });
-    to = { ...to, tlsHostname: hostDnsName("b") };
+    to = { ...to, tlsHostname: migrationsDnsName("b") };
     await source.copyDisks(here, to);
     await copied("ready");
-    await source.migrate(here, address, { tlsHostname: hostDnsName("b") });
+    await source.migrate(here, address, { tlsHostname: migrationsDnsName("b") });
     await phase("pre-switchover");
     await source.finishDiskCopies(here);
     expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
@@ -549,13 +549,14 @@ describe("disks are sent encrypted", () => {
   });
 
   it.each<[string, Holder | undefined, string | undefined, string?]>([
-    ["from another host than the machine's own", "a", hostDnsName("b"), "c"],
-    ["to a host of another name", "a", hostDnsName("c")],
-    ["from a host of another CA", "foreign", hostDnsName("b")],
-    ["from somebody who is no host, whatever his name", "user", hostDnsName("b")],
+    ["from another host than the machine's own", "a", migrationsDnsName("b"), "c"],
+    ["to a host of another name", "a", migrationsDnsName("c")],
+    ["from a host of another CA", "foreign", migrationsDnsName("b")],
+    ["from whoever shows what a host's agent logs in by", "login", migrationsDnsName("b")],
+    ["from somebody who is no host, whatever his name", "user", migrationsDnsName("b")],
     ["from somebody without credentials", undefined, undefined],
-  ])("and refused %s", async (_, holder, tlsHostname, sender) => {
-    const differs = sender ? { sender } : {};
+  ])("and refused %s", async (_, holder, tlsHostname, sender = "a") => {
+    const differs = { sender };
     await pair({ ...(holder ? { source: as(holder) } : {}), target: as("b"), differs });
     const before = await content(at("b", "raw.img"));
     await expect(

@@ -2,12 +2,13 @@
 import { type Qmp, QmpError } from "../../qemu/qmp.ts";
 import { type Broke, brokeLast, takeDisks } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
-import { HypervisorError, type MachineConfig, type MachineId, NoAnswerError } from "../hypervisor.ts";
+import { MIGRATIONS } from "../../resource/host-name.ts";
+import { HypervisorError, type MachineId, NoAnswerError } from "../hypervisor.ts";
 import type { Monitors } from "./qemu-monitors.ts";
 import type { Found, Records } from "./qemu-records.ts";
 
-/** Who may send a machine to this host: what enrolment writes into the certificate of a host, as GnuTLS prints it. */
-const certificateOf = ({ sender = "*" }: MachineConfig) => `CN=system:host:${sender},O=system:hosts`;
+/** Who may send a machine to this host: what enrolment writes into a host's certificate for migrations, as GnuTLS prints it. */
+const certificateOf = (sender: string) => `CN=system:host:${sender},O=${MIGRATIONS}`;
 
 export class Access {
   readonly records: Records;
@@ -54,12 +55,18 @@ export class Access {
     try {
       directory = folder.lendCredentials(this.#tls.directory, record.config.user);
     } catch (cause) {
-      throw new HypervisorError("this host's credentials for migrations cannot be read; enrol it again", {
-        cause,
-      });
+      throw new HypervisorError(
+        "this host has no certificate for migrations that can be read; its agent asks the control plane for one by itself, and its log says what keeps it from that",
+        { cause },
+      );
     }
     try {
-      return await work({ peers: certificateOf(record.config), ...this.#tls, directory });
+      const { sender } = record.config;
+      return await work({
+        ...this.#tls,
+        directory,
+        ...(sender === undefined ? {} : { peers: certificateOf(sender) }),
+      });
     } finally {
       folder.takeBackCredentials();
     }

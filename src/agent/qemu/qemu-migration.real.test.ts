@@ -8,7 +8,7 @@ import { flushTlbs } from "../../qemu/dirty-tracking.ts";
 import { cancelOutgoing, startOutgoing } from "../../qemu/migration.ts";
 import { Qmp } from "../../qemu/qmp.ts";
 import { isFields } from "../../resource/fields.ts";
-import { hostDnsName } from "../../resource/host-name.ts";
+import { migrationsDnsName } from "../../resource/host-name.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { MachineConfig, MachineId } from "../hypervisor.ts";
 import { credentialsOf, type Holder, writeCredentials } from "../testing/credentials.ts";
@@ -430,12 +430,9 @@ describe("encrypted migration", () => {
 
   beforeEach(() => writeCredentials(machines.folder));
 
-  it.each([
-    ["name", hostDnsName("b")],
-    ["address", undefined],
-  ])("moves a machine; the target is proven by its %s, the source as a host", async (_, hostname) => {
+  it("moves a machine; both ends are proven by name", async () => {
     await pair({ source: as("a"), target: as("b"), differs: { sender: "a" } });
-    await source.migrate(here, address, hostname ? { tlsHostname: hostname } : {});
+    await source.migrate(here, address, { tlsHostname: migrationsDnsName("b") });
     await phase("pre-switchover");
     expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
     await inState(target, there, "paused");
@@ -445,16 +442,18 @@ describe("encrypted migration", () => {
     expect(existsSync(machines.path("b", there, "tls"))).toBe(false);
   });
 
-  const refused: [string, Holder, string | undefined, RegExp, string?][] = [
-    ["from another host than the machine's own", "a", undefined, /authz check .* is denied/, "c"],
-    ["to a host of another name", "a", hostDnsName("c"), /does not match the hostname/],
-    ["from a host of another CA", "foreign", undefined, /Verify failed/],
-    ["from somebody who is no host, whatever his name", "user", undefined, /authz check .* is denied/],
+  const [toB, toC] = [migrationsDnsName("b"), migrationsDnsName("c")];
+  const refused: [string, Holder, string, RegExp, string][] = [
+    ["from another host than the machine's own", "a", toB, /authz check .* is denied/, "c"],
+    ["to a host of another name", "a", toC, /does not match the hostname/, "a"],
+    ["from a host of another CA", "foreign", toB, /Verify failed/, "a"],
+    ["from whoever shows what a host's agent logs in by", "login", toB, /authz check .* is denied/, "a"],
+    ["from somebody who is no host, whatever his name", "user", toB, /authz check .* is denied/, "a"],
   ];
-  it.each(refused)("is refused %s", async (_, name, hostname, reason, sender) => {
-    await pair({ source: as(name), target: as("b"), differs: sender ? { sender } : {} });
+  it.each(refused)("is refused %s", async (_, name, tlsHostname, reason, sender) => {
+    await pair({ source: as(name), target: as("b"), differs: { sender } });
     const refusal = await source
-      .migrate(here, address, hostname ? { tlsHostname: hostname } : {})
+      .migrate(here, address, { tlsHostname })
       .catch((error: unknown) => String(error));
     await phase("failed");
     const error = (await source.migration(here)).error ?? "";
@@ -463,8 +462,13 @@ describe("encrypted migration", () => {
     expect((await target.get(there))?.state).not.toBe("paused");
   });
 
+  it("is not listened for when it is not known who is to send", async () => {
+    const refused = await pair({ target: as("b") }).catch((error: unknown) => String(error));
+    expect(refused).toMatch(/not known which host is to send/);
+  });
+
   it("is refused from a source without credentials", async () => {
-    await pair({ target: as("b") });
+    await pair({ target: as("b"), differs: { sender: "a" } });
     await source.migrate(here, address).catch(() => undefined);
     await phase("failed");
     await runsAtTheSource();

@@ -69,7 +69,7 @@ export class Incoming {
     if (!machine || phase !== "Incoming") {
       try {
         const sender = await this.#senderOf(instance);
-        const config = { ...(await this.#start.prepare(instance)), ...(sender ? { sender } : {}) };
+        const config = { ...(await this.#start.prepare(instance)), sender };
         const machine = await hypervisor.start(config, "incoming");
         const { pid, machineType, guestCpu } = machine;
         const { postCopy = false } = instance.spec;
@@ -153,9 +153,11 @@ export class Incoming {
     return waits && source && isGiven(own, source) ? own : undefined;
   }
 
-  async #senderOf({ metadata: { namespace = "" }, spec }: Instance): Promise<string | undefined> {
+  /** @throws PrepareError when nobody can say who is to send it: then nobody may */
+  async #senderOf({ metadata: { namespace = "" }, spec }: Instance): Promise<string> {
     const source = await this.#c.client.get(Instance, { name: spec.predecessor ?? "", namespace });
-    return source?.spec.host;
+    if (source?.spec.host) return source.spec.host;
+    throw new PrepareError(`${spec.predecessor}, which it is to come from, is gone`);
   }
 
   #now(): string {

@@ -1,6 +1,6 @@
 /** What an Instance says of its move (status.migration), and how it is sent, from what is known. Pure. */
 import type { Instance } from "../../compute/kinds.ts";
-import { hostDnsName } from "../../resource/host-name.ts";
+import { migrationsDnsName } from "../../resource/host-name.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { DiskProgress, MigrationProgress, SendOptions } from "../hypervisor.ts";
 import type { InstanceStatus } from "./instance-status.ts";
@@ -12,7 +12,7 @@ export type Target = NonNullable<Instance["spec"]["migrateTo"]>;
 export function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
   const { bandwidth, downtimeMs, postCopy } = transfer;
   return {
-    tlsHostname: hostDnsName(host),
+    tlsHostname: migrationsDnsName(host),
     ...(disksAddress ? {} : { switchesOver: true }),
     ...(bandwidth ? { bytesPerSecond: parseBytes(bandwidth) } : {}),
     ...(downtimeMs ? { downtimeMs } : {}),

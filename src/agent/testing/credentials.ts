@@ -3,8 +3,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSigningRequest, Pki } from "../../api/pki.ts";
 
-/** a, b: hosts. foreign: calls itself a, by another CA. user: no host, whatever its name. */
-export type Holder = "a" | "b" | "foreign" | "user" | "nobody";
+/** a, b: hosts. foreign: calls itself a, by another CA. login: of a, for its agent. user: no host, whatever its name. */
+export type Holder = "a" | "b" | "foreign" | "login" | "user" | "nobody";
 
 export const credentialsOf = (folder: string, holder: Holder) => ({
   tls: { directory: join(folder, `tls-${holder}`) },
@@ -26,10 +26,12 @@ export async function writeCredentials(folder: string): Promise<void> {
   };
   const enrol = async (name: string, by: Pki) => {
     const { csr, key } = await createSigningRequest(name);
-    return { cert: await by.signHost(name, csr, ["127.0.0.1"]), key };
+    return { cert: await by.signMigrations(name, csr), key };
   };
+  const { csr, key } = await createSigningRequest("a");
+  write("login", pki.ca, { cert: await pki.signHost("a", csr, ["127.0.0.1"]), key });
   write("a", pki.ca, await enrol("a", pki));
   write("b", pki.ca, await enrol("b", pki));
   write("foreign", pki.ca + foreign.ca, await enrol("a", foreign));
-  write("user", pki.ca, await pki.clientCredentials("system:host:a,O=system:hosts", ["people"]));
+  write("user", pki.ca, await pki.clientCredentials("system:host:a,O=system:migrations", ["people"]));
 }

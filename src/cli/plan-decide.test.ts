@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { Plan } from "../director/kinds.ts";
 import { decideWith } from "./plan-decide.ts";
+import { stopWith } from "./plan-stop.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -62,13 +63,55 @@ it("of all moves is the plan's own approval, said one by one, too", async () => 
   expect([proposed?.spec.approval, made]).toEqual(["Approved", undefined]);
 });
 
-it("approves advice, whole or some of its moves, as a plan of its own", async () => {
+it("approves advice, which is decided with that, or some of its moves, as a plan of its own", async () => {
   await propose("advise");
   await approve();
   const { proposed, made } = await plans();
-  expect(proposed?.spec).not.toHaveProperty("approval");
-  expect(made?.spec).toMatchObject({ automation: "ask", approval: "Approved" });
-  expect(made?.spec.moves).toHaveLength(3);
+  expect([proposed?.spec.approval, made]).toEqual(["Approved", undefined]);
+  await expect(approve()).rejects.toThrow("plan/p was approved already");
+});
+
+it("rejects a proposal, and one that was approved while it waits; once it goes on it is stopped", async () => {
+  const reject = () => decideWith(plane.client, "p", { decision: "Rejected" }, () => {});
+  const phase = (of: "Held" | "Running") =>
+    plane.client.patch(Plan, { name: "p" }, { status: { phase: of } }, { subresource: "status" });
+  await propose("ask");
+  await approve();
+  await phase("Running");
+  await expect(reject()).rejects.toThrow("plan/p is under way; `vireo plan stop p` stops it");
+  await phase("Held");
+  await reject();
+  expect((await plans()).proposed?.spec.approval).toBe("Rejected");
+  await expect(reject()).rejects.toThrow("plan/p was rejected already");
+  await expect(plane.client.patch(Plan, { name: "p" }, { spec: { approval: "Approved" } })).rejects.toThrow(
+    "was decided already",
+  );
+});
+
+it("stops what is carried out, and nothing else", async () => {
+  const stop = async (name?: string) => {
+    const lines: string[] = [];
+    await stopWith(plane.client, name, (line) => lines.push(line));
+    return lines;
+  };
+  await expect(stop()).rejects.toThrow("no plan is being carried out");
+  await propose("advise");
+  await expect(stop("p")).rejects.toThrow("plan/p is not carried out; `vireo plan reject p` rejects it");
+  await plane.client.delete(Plan, { name: "p" });
+  await propose("act");
+  const moves = (["Succeeded", "Running", "Waiting"] as const).map((phase) => ({ phase }));
+  await plane.client.patch(
+    Plan,
+    { name: "p" },
+    { status: { phase: "Running", moves } },
+    { subresource: "status" },
+  );
+  expect(await stop()).toEqual([
+    "  web-2 from a to b is cancelled",
+    "  db-1 from a to b is not made",
+    "plan/p is being stopped; `vireo plan show p` tells what came of it",
+  ]);
+  await expect(stop("p")).rejects.toThrow("plan/p was stopped or rejected already");
 });
 
 it("says what is wrong with the machines that are named, and then decides nothing", async () => {
@@ -86,4 +129,7 @@ it("says what is wrong with the machines that are named, and then decides nothin
 it("does not decide what acts by itself", async () => {
   await propose("act");
   await expect(approve()).rejects.toThrow("plan/p does not ask: its automation is act");
+  await expect(plane.client.patch(Plan, { name: "p" }, { spec: { approval: "Approved" } })).rejects.toThrow(
+    "a plan that acts (spec.automation) needs no approval",
+  );
 });

@@ -1,8 +1,8 @@
-/** `vireo plan approve` and `vireo plan reject`: a user's word on a Plan that asks for it, on a part of one, or on mere advice. */
+/** `vireo plan approve` and `vireo plan reject`: a user's word on a proposal, or a part of one. */
 import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
-import { isFinalPlan, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
 import { decide } from "../director/planning/plan-standing.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
@@ -42,17 +42,15 @@ export async function decideWith(
   const chosen = decision === "Rejected" ? [] : movesOf(found, moves);
   const { approval, instead } = decide(found, chosen);
   // Others may have decided, or superseded it, meanwhile.
-  const plan = approval
-    ? await modify(client, Plan, { name }, "object", (now) => {
-        const late = undecidable(now, decision);
-        if (late) throw new UserError(`plan/${name} ${late}`);
-        return { ...now, spec: { ...now.spec, approval } };
-      })
-    : found;
+  const plan = await modify(client, Plan, { name }, "object", (now) => {
+    const late = undecidable(now, decision);
+    if (late) throw new UserError(`plan/${name} ${late}`);
+    return { ...now, spec: { ...now.spec, approval } };
+  });
   if (!plan) throw new UserError(`plan/${name} was deleted meanwhile; ${LIST}`);
   describe(plan, decision === "Rejected" ? plan.spec.moves : chosen, print);
   if (decision === "Rejected") return print(`plan/${name} rejected`);
-  const made = instead ? await makeOf(client, name, instead, approval) : name;
+  const made = instead ? await makeOf(client, name, instead) : name;
   const what = instead
     ? `${chosen.length} of ${plan.spec.moves.length} moves of plan/${name}`
     : `plan/${name}`;
@@ -63,11 +61,13 @@ export async function decideWith(
 /** What keeps it from being decided so; undefined: nothing. */
 function undecidable(plan: Plan, decision: Word["decision"]): string | undefined {
   const { metadata, spec, status } = plan;
-  if (spec.automation === "act") return "does not ask: its automation is act";
-  if (spec.automation === "advise" && decision === "Rejected")
-    return `only advises: nothing of it is carried out unless it is approved; \`vireo delete plan/${metadata.name}\` puts it away`;
-  if (spec.approval) return `was ${spec.approval.toLowerCase()} already`;
-  return isFinalPlan(plan) ? `is ${status?.phase}: the estate is another by now; ${LIST}` : undefined;
+  const { approval } = spec;
+  if (approval === "Rejected" || approval === decision) return `was ${approval.toLowerCase()} already`;
+  if (isFinalPlan(plan)) return `is ${status?.phase}: the estate is another by now; ${LIST}`;
+  if (decision === "Approved")
+    return spec.automation === "act" ? "does not ask: its automation is act" : undefined;
+  // One that only waits for the end of quiet hours may still be called off.
+  return isPlanUnderWay(plan) ? `is under way; \`vireo plan stop ${metadata.name}\` stops it` : undefined;
 }
 
 /** Those of these machines, in the plan's order. @throws UserError when one has none in it, or several have its name */
@@ -93,17 +93,11 @@ function movesOf({ metadata, spec }: Plan, machines: readonly string[]): Plan["s
 }
 
 /** @returns its name */
-async function makeOf(
-  client: Client,
-  of: string,
-  spec: Plan["spec"],
-  approval: Word["decision"] | undefined,
-): Promise<string> {
+async function makeOf(client: Client, of: string, spec: Plan["spec"]): Promise<string> {
   const name = `approved-${Date.now().toString(36)}`;
   try {
     await client.create(Plan, { metadata: { name }, spec });
   } catch (error) {
-    if (approval === undefined) throw error;
     throw new UserError(
       `plan/${of} is settled, but the plan of the moves that were chosen could not be made, so nothing is moved: ${error instanceof Error ? error.message : String(error)}`,
     );

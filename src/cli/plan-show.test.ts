@@ -71,8 +71,8 @@ it("tells what would be done with what would be planned, and that nothing would"
     "no move is worth it now",
   ]);
   expect(told([], "p1")).toEqual([
-    "plan/p1 is under way; nothing else is planned until it is over",
-    "no move is worth it now",
+    "plan/p1 is under way; until it is over only what has to go is planned",
+    "nothing else has to go now",
   ]);
   const broken = [{ namespace: "shop", policy: "web", message: "web-1 on a: it has no ssd" }];
   expect(told([], undefined, broken)).toEqual([

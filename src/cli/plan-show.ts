@@ -38,13 +38,18 @@ export async function previewPlan(place: Place, print: Print): Promise<void> {
 }
 
 /** The same of what the server has answered. */
-export function describePreview({ plans, underWay, held, broken = [] }: Previewed, print: Print): void {
-  if (underWay) print(`plan/${underWay} is under way; nothing else is planned until it is over`);
+export function describePreview(
+  { plans, underWay, held, superseded = [], broken = [] }: Previewed,
+  print: Print,
+): void {
+  if (underWay) print(`plan/${underWay} is under way; until it is over only what has to go is planned`);
+  for (const name of superseded)
+    print(`plan/${name} would be superseded: its moves that have not begun would not be made`);
   if (held)
     print(
       `plan/${held} waits for the end of quiet hours; nothing else is planned for its machines until then`,
     );
-  if (plans.length === 0) print("no move is worth it now");
+  if (plans.length === 0) print(underWay ? "nothing else has to go now" : "no move is worth it now");
   for (const [i, plan] of plans.entries()) {
     if (i > 0) print("");
     print(WOULD[plan.spec.automation]);
@@ -65,6 +70,7 @@ const WOULD = {
 export function describePlan(plan: Plan, print: Print): void {
   const { metadata, spec, status } = plan;
   print(`plan/${metadata.name}  ${status?.phase ?? "Pending"}, because ${spec.trigger}`);
+  if (status?.superseded) print(`superseded: ${status.superseded}`);
   describeOutlook(plan, print);
 }
 

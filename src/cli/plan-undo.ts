@@ -39,12 +39,11 @@ export async function undoWith(
 ): Promise<void> {
   const plans = (await client.list(Plan)).items;
   const plan = planOf(plans, options.name);
-  const busy = plans.find(isPlanUnderWay);
-  if (busy)
-    throw new UserError(
-      `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,
-    );
   const { name } = plan.metadata;
+  if (isPlanUnderWay(plan))
+    throw new UserError(
+      `plan/${name} is under way; undo when it has ended (\`vireo get plan/${name} -w\` shows how it goes, \`vireo plan stop ${name}\` stops it)`,
+    );
   const { plan: undo, kept } = await ask(name);
   const moves = undo?.spec.moves ?? [];
   const nameOf = namesOf([...moves, ...kept]);
@@ -93,7 +92,8 @@ function standing({ spec, status }: Plan): Standing {
     const { phase: of, message } = moves[i] ?? {};
     return of && of !== "Waiting" && message ? [`${nameOf(move)} ${message}`] : [];
   });
-  const line = `${phase === "Succeeded" ? "succeeded" : phase === "Failed" ? "ended" : "is under way"}: ${told.join("; ") || "nothing has been moved yet"}`;
+  const ended = phase === "Rejected" ? "was stopped" : isFinalPlan({ status }) ? "ended" : "is under way";
+  const line = `${phase === "Succeeded" ? "succeeded" : ended}: ${told.join("; ") || "nothing has been moved yet"}`;
   if (phase === "Succeeded") return { line, over: "done" };
-  return phase === "Failed" ? { line, over: "failed" } : { line };
+  return isFinalPlan({ status }) ? { line, over: "failed" } : { line };
 }

@@ -74,7 +74,7 @@ export function addPlanVerbs(
     .argument("[plan]", "its name; by default the only one that asks")
     .option(
       "--move <machine>",
-      "only the move of this machine (web-1, or NAMESPACE/web-1), of several each; of one that asks the others are rejected",
+      "only the move of this machine (web-1, or NAMESPACE/web-1), of several each; the others are rejected",
       (value: string, list: string[] = []) => [...list, value],
     )
     .action(async (name: string | undefined, { move, ...options }: PlaceOptions & { move?: string[] }) => {
@@ -83,11 +83,22 @@ export function addPlanVerbs(
       await decidePlan(placeOf(options), name, word, print);
     });
   withControlPlane(plan.command("reject"))
-    .description("have a plan that asks not carried out, nor its machines moved for a day")
+    .description(
+      "have a proposal, or a plan that waits for the end of quiet hours, not carried out, nor its machines moved for a day",
+    )
     .argument("[plan]", "its name; by default the only one that asks")
     .action(async (name: string | undefined, options: PlaceOptions) => {
       const { decidePlan } = await import("./plan-decide.ts");
       await decidePlan(placeOf(options), name, { decision: "Rejected" }, print);
+    });
+  withControlPlane(plan.command("stop"))
+    .description(
+      "stop a plan that is being carried out: moves that have begun are cancelled, the others not made, nor these machines moved for a day",
+    )
+    .argument("[plan]", "its name; by default the only one that is being carried out")
+    .action(async (name: string | undefined, options: PlaceOptions) => {
+      const { stopPlan } = await import("./plan-stop.ts");
+      await stopPlan(placeOf(options), name, print);
     });
   withPlace(program.command("simulate"))
     .description(

@@ -50,7 +50,7 @@ function neverTogether({ spec }: Policy, old: Policy | undefined): Cause[] {
 /** Nobody is to believe that a plan which is over is carried out because it was approved. */
 export function checkPlan({ spec }: Plan, old: Plan | undefined): Cause[] {
   const { phase } = old?.status ?? {};
-  return spec.approval && !old?.spec.approval && old && isFinalPlan(old)
+  return spec.approval && old && spec.approval !== old.spec.approval && isFinalPlan(old)
     ? [
         forbiddenField(
           "spec.approval",

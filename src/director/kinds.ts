@@ -356,7 +356,8 @@ export const Plan = defineKind({
       automation: Words([...AUTOMATIONS], { default: "act" }),
       approval: Type.Optional(
         Words(["Approved", "Rejected"], {
-          description: "Of a plan that asks, by a user: Approved, it is carried out; Rejected, it is not.",
+          description:
+            "By a user. Approved, what was only proposed is carried out. Rejected, it is not, and what is being carried out is stopped: moves that have begun are cancelled, the others not made.",
         }),
       ),
       moves: Type.Array(
@@ -373,6 +374,12 @@ export const Plan = defineKind({
                 "Of the policy as it was planned by: when that has changed, the move is not begun.",
             }),
           ),
+          needed: Type.Optional(
+            Type.Boolean({
+              description:
+                "It has to go: its host is to be left or too busy, or a required rule is broken. Such a move goes before those that only gain.",
+            }),
+          ),
           expected: Type.String({ description: "What the move should gain." }),
           predicted: Type.Optional(Effect),
         }),
@@ -386,13 +393,13 @@ export const Plan = defineKind({
         reason: "FieldValueForbidden",
       },
       {
-        rule: "!has(self.approval) || self.automation == 'ask'",
-        message: "only a plan that asks (spec.automation) is approved or rejected",
+        rule: "!has(self.approval) || self.approval == 'Rejected' || self.automation != 'act'",
+        message: "a plan that acts (spec.automation) needs no approval; Rejected stops it",
         fieldPath: ".approval",
       },
       {
-        rule: "!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)",
-        message: "was decided already",
+        rule: "!has(oldSelf.approval) || (has(self.approval) && (self.approval == oldSelf.approval || self.approval == 'Rejected'))",
+        message: "was decided already; Approved may still become Rejected",
         reason: "FieldValueForbidden",
         fieldPath: ".approval",
       },
@@ -403,11 +410,18 @@ export const Plan = defineKind({
     phase: Type.Optional(
       Words(["Proposed", "Held", "Running", "Succeeded", "Failed", "Superseded", "Rejected"], {
         description:
-          "Proposed: it is carried out once a user approves it, or is mere advice. Held: approved, and what is left of it waits for the end of quiet hours. Superseded: the estate has overtaken it.",
+          "Proposed: it is carried out once a user approves it, or is mere advice. Held: approved, and what is left of it waits for the end of quiet hours. Superseded: the estate has overtaken it. Rejected: by a user, before it began or while it went on.",
       }),
     ),
     done: Type.Optional(Type.Integer()),
     endedTime: Type.Optional(Type.String({ description: "When it was over, whatever came of it." })),
+    // Owner: the planner.
+    superseded: Type.Optional(
+      Type.String({
+        description:
+          "Why its moves that had not begun are not made any more: what has to go first. Those that had begun go on.",
+      }),
+    ),
     outlook: Type.Optional(Outlook),
     moves: Type.Optional(
       Type.Array(
@@ -444,4 +458,11 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-export { endOf, isCarriedOut, isFinalPlan, isHeld, isPlanUnderWay } from "./planning/plan-standing.ts";
+export {
+  endOf,
+  isCarriedOut,
+  isFinalPlan,
+  isHeld,
+  isPlanUnderWay,
+  isRejected,
+} from "./planning/plan-standing.ts";

@@ -1,6 +1,8 @@
 /** Plans carried out on the real API and reconcilers, the agents' part played: what came of each move, undo, and a world that changes between two steps. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { killable } from "../../agent/testing/killable.ts";
+import { decideWith } from "../../cli/plan-decide.ts";
+import { stopWith } from "../../cli/plan-stop.ts";
 import { undoWith } from "../../cli/plan-undo.ts";
 import { type Client, modify } from "../../client/client.ts";
 import { overriding } from "../../client/testing/overriding.ts";
@@ -16,8 +18,8 @@ import { readEstate } from "../estate/read-estate.ts";
 import { isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { decide } from "../planning/plan-standing.ts";
 import { undoingOf } from "../planning/subresources.ts";
+import { holdForApproved } from "../planning/under-way.ts";
 import { runPlanExecutor } from "./executor.ts";
-import { holdForQuiet } from "./recheck.ts";
 
 let estate: Estate;
 let stop: AbortController;
@@ -170,6 +172,28 @@ it("of which every move is overtaken before it begins has not failed: it is supe
   expect(await migrations()).toEqual([]);
 });
 
+it("stopped by a user: what has begun is cancelled, the rest is not made, and the plan is over as rejected", async () => {
+  agentsMove = new Set(["x"]);
+  for (const vm of ["x", "y", "z"]) await estate.runMachine(vm, "a");
+  await create("p1", [move("x", "a", "b"), move("y", "a", "b"), move("z", "a", "b")]);
+  const at = { name: "p1-1", namespace: NS };
+  await untilObject(estate.client, Migration, at, "begun", ({ status }) => status?.startedTime !== undefined);
+  const lines: string[] = [];
+  await stopWith(estate.client, undefined, (line) => lines.push(line));
+  expect(lines.at(-1)).toMatch(/^plan\/p1 is being stopped;/);
+  const { status } = await plan("p1", "over", isFinalPlan);
+  expect(status).toMatchObject({ phase: "Rejected", endedTime: expect.any(String) });
+  expect(status?.moves?.map(({ phase }) => phase)).toContain("Failed");
+  expect(status?.moves?.findLast(({ phase }) => phase === "Skipped")?.message).toBe(
+    "a user stopped the plan",
+  );
+  expect((await estate.client.get(Migration, at))?.spec.cancel).toBe(true);
+  await runsOn("y", "a");
+  await expect(stopWith(estate.client, "p1", () => {})).rejects.toThrow(
+    "is Rejected: there is nothing to stop",
+  );
+});
+
 it("tells anew how the estate stands when a proposal is approved: that may be days later", async () => {
   agentsMove = new Set(["x"]);
   await estate.runMachine("x", "a");
@@ -221,7 +245,7 @@ describe("approved in quiet hours", () => {
     expect(said(waiting)).toEqual([expect.stringContaining(WAITS), expect.stringMatching(/^Succeeded/)]);
     expect(isPlanUnderWay(waiting)).toBe(false);
     // Nothing else is planned for the machine that waits; for others it is.
-    const { machines } = holdForQuiet(await readEstate(estate.client), [waiting]);
+    const { machines } = holdForApproved(await readEstate(estate.client), [waiting]);
     expect(machines.map(({ name, movable }) => [name, movable])).toEqual([
       ["x", false],
       ["y", true],
@@ -229,6 +253,16 @@ describe("approved in quiet hours", () => {
     await estate.client.patch(Policy, { name: "night", namespace: NS }, { spec: { moves: null } });
     expect((await over("p1")).status).toMatchObject({ phase: "Succeeded", done: 2 });
     await runsOn("x", "b");
+  });
+
+  it("one that waits for their end may still be rejected", async () => {
+    await policy("night", { quiet: always });
+    await approved("p1", [move("x", "a", "b", { policy: "night" }), move("y", "a", "b")]);
+    await held("p1");
+    await decideWith(estate.client, "p1", { decision: "Rejected" }, () => {});
+    const { status } = await plan("p1", "over", isFinalPlan);
+    expect(status).toMatchObject({ phase: "Rejected", done: 1 });
+    expect(status?.moves?.[0]).toMatchObject({ phase: "Skipped", message: "a user stopped the plan" });
   });
 
   it("a move that waits gives up at once when what it was planned for is no more, and the plan with it", async () => {

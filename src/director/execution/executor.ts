@@ -25,7 +25,7 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
-import { endOf, isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { endOf, isCarriedOut, isFinalPlan, isRejected, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
@@ -79,8 +79,8 @@ export async function runPlanExecutor(
     // It may have been over before we began.
     if (plan && !old && isUnmeasured(plan)) controller.enqueue(name);
     // Not for what it writes itself.
-    if (plan && !isFinalPlan(plan) && plan.metadata.generation !== old?.metadata.generation)
-      controller.enqueue(name);
+    const said = (of: Plan | undefined) => JSON.stringify([of?.metadata.generation, of?.status?.superseded]);
+    if (plan && !isFinalPlan(plan) && said(plan) !== said(old)) controller.enqueue(name);
   });
   migrations.onChange((_key, now) => {
     // Not each time when it tells how far it is. Whoever asked for it: its hosts have room for others by now.
@@ -94,8 +94,9 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   const { client } = context;
   const plan = await client.get(Plan, { name });
   if (!plan || isFinalPlan(plan)) return "over";
-  if (!isCarriedOut(plan)) {
-    const phase = plan.spec.approval === "Rejected" ? "Rejected" : "Proposed";
+  // One that was begun is stopped first.
+  if (!isCarriedOut(plan) && !(isRejected(plan) && plan.status?.moves)) {
+    const phase = isRejected(plan) ? "Rejected" : "Proposed";
     if (plan.status?.phase !== phase)
       await write(context, name, { phase, ...(phase === "Proposed" ? await outlook(context, plan) : {}) });
     return "over";
@@ -107,10 +108,14 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   }
   const migrations = (await client.list(Migration)).items;
   const { moves } = plan.spec;
-  const states = moves.map((move, i) => {
+  const off = calledOff(plan);
+  const states = moves.map((move, i): MoveStatus => {
     const state: MoveStatus = plan.status?.moves?.[i] ?? { phase: "Waiting" };
-    return isOpen(state) ? follow(state, nameOf(name, i), ownOf(migrations, move, nameOf(name, i))) : state;
+    const own = ownOf(migrations, move, nameOf(name, i));
+    const now = isOpen(state) ? follow(state, nameOf(name, i), own) : state;
+    return off !== undefined && now.phase === "Waiting" ? { ...now, phase: "Skipped", message: off } : now;
   });
+  if (isRejected(plan)) await cancel(context, plan, states);
   const ended = states.flatMap(({ phase, actual }, i) => (phase === "Succeeded" && !actual ? [i] : []));
   const waits = states.some(({ phase }) => phase === "Waiting");
   let next: Next = "wait";
@@ -130,10 +135,26 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   }
   // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
   const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
-  const phase = done === states.length ? "Succeeded" : isOvertaken ? "Superseded" : "Failed";
+  const otherwise = isOvertaken || plan.status?.superseded !== undefined ? "Superseded" : "Failed";
+  const phase = done === states.length ? "Succeeded" : isRejected(plan) ? "Rejected" : otherwise;
   await write(context, name, { phase, done, moves: states });
   await forgetOld(context);
   return "over";
+}
+
+/** Why moves that have not begun are not made any more; undefined: they are. */
+const calledOff = (plan: Plan): string | undefined =>
+  isRejected(plan)
+    ? "a user stopped the plan"
+    : plan.status?.superseded && `superseded: ${plan.status.superseded}`;
+
+/** Moves that have begun end where the machine runs: a Migration that is past that says so, and ends well. */
+async function cancel({ client }: DirectorContext, plan: Plan, states: readonly MoveStatus[]): Promise<void> {
+  for (const [i, { namespace }] of plan.spec.moves.entries())
+    if (states[i]?.phase === "Running")
+      await modify(client, Migration, { name: nameOf(plan.metadata.name, i), namespace }, "object", (now) =>
+        isFinal(now) || now.spec.cancel ? undefined : { ...now, spec: { ...now.spec, cancel: true } },
+      );
 }
 
 /** Moves that were made, of a plan that is over, of which nobody has looked yet at what came of them. */
@@ -275,7 +296,7 @@ async function beginThose(
 /** Whether the plan and the policy of a move are what they were when the estate was read, and it is still ours to carry out. */
 async function isAsRead({ client, signal }: DirectorContext, plan: Plan, move: Move): Promise<boolean> {
   const now = await client.get(Plan, { name: plan.metadata.name });
-  if (signal.aborted || !now || isFinalPlan(now)) return false;
+  if (signal.aborted || !now || isFinalPlan(now) || calledOff(now) !== undefined) return false;
   if (now.metadata.uid !== plan.metadata.uid || now.metadata.generation !== plan.metadata.generation)
     return false;
   if (move.policy === undefined || move.policyGeneration === undefined) return true;

@@ -2,7 +2,7 @@
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import { isHeld, type Plan, type Policy } from "../kinds.ts";
+import type { Plan, Policy } from "../kinds.ts";
 import { automationOf, Budget, quietFor } from "../planning/limits.ts";
 import type { Move } from "../planning/plan.ts";
 import { obstacle, policiesOf } from "../rules/rules.ts";
@@ -15,21 +15,6 @@ export const policyOf = (
   policies.find(
     ({ metadata }) => metadata.name === move.policy && (metadata.namespace ?? "default") === move.namespace,
   );
-
-/** The estate as the planner is to see it: machines whose moves were approved, and are held by quiet hours, stay where they are until then. */
-export function holdForQuiet(estate: Estate, plans: readonly Plan[]): Estate {
-  const waiting = plans
-    .filter(isHeld)
-    .flatMap(({ spec, status }) =>
-      spec.moves.filter((_, i) => (status?.moves?.[i]?.phase ?? "Waiting") === "Waiting"),
-    );
-  if (waiting.length === 0) return estate;
-  const keys = new Set(waiting.map(({ namespace, vm }) => `${namespace}/${vm}`));
-  const machines = estate.machines.map((machine) =>
-    keys.has(machine.key) ? { ...machine, movable: false } : machine,
-  );
-  return { ...estate, machines };
-}
 
 /** `forGood`: other moves of the plan can do nothing about it. */
 export interface Hindrance {

@@ -44,8 +44,10 @@ export interface Previewed {
   plans: Plan[];
   /** Policies that do not hold as it is, with what breaks them; absent: an older server does not tell. */
   broken?: { namespace: string; policy: string; message: string }[];
-  /** A plan that goes on: nothing else is planned until it is over. */
+  /** A plan that goes on: only what has to go is planned until it is over. */
   underWay?: string;
+  /** Plans that go on whose moves that have not begun would not be made any more. */
+  superseded?: string[];
   /** A plan that quiet hours hold: nothing else is planned for its machines until then. */
   held?: string;
 }

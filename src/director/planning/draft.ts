@@ -25,6 +25,8 @@ export interface PlanOptions {
   /** Machines whose policies changed since they were placed need not stay. */
   released: ReadonlySet<string>;
   maxMoves: number;
+  /** Only what has to go is moved: rules are mended, hosts left and relieved. */
+  needed?: boolean;
   /** Only machines whose policy says so are moved. */
   automation: Plan["spec"]["automation"];
   /** What moves take, by those that were made. */
@@ -137,10 +139,10 @@ export class Draft {
     return this.index.hosts.get(this.index.machines[at]?.host ?? "")?.maintenance === true;
   }
 
-  /** @param why when it is not for what the machine gains itself */
-  make(at: number, to: HostView, why?: string): void {
+  /** @param needed it has to go @param why when it is not for what the machine gains itself */
+  make(at: number, to: HostView, needed: boolean, why?: string): void {
     const machine = this.index.machines[at] as MachineView;
-    this.moves.push(inWords(this.estate, machine, to, why));
+    this.moves.push({ ...inWords(this.estate, machine, to, why), ...(needed ? { needed } : {}) });
     this.moved.add(at);
     this.budget.take(machine);
     this.before.push([at, machine]);

@@ -90,7 +90,7 @@ it("tells of no machine less than it gains, and leaves out none that moves", () 
           const [machine, host] = [index.machines[m], estate.hosts[h]];
           if (!machine?.host || !index.hosts.has(machine.host) || machine.movingTo || !host) continue;
           if (draft.moved.has(m)) continue;
-          draft.make(m, host, "to see");
+          draft.make(m, host, false, "to see");
           look();
         }
         draft.takeBack();

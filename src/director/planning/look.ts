@@ -103,6 +103,7 @@ export function lookAtAll(draft: Draft, options: PlanOptions, needed = false): L
     draft.make(
       candidate.item,
       index.hostOf(candidate.to) as HostView,
+      candidate.broken || candidate.hot,
       here &&
         (whyAway(estate, machine, here, candidate) ??
           (here.emptied ? `${here.name} is emptied for its wake test` : undefined)),

@@ -5,6 +5,7 @@ import { Migration } from "../../compute/migrations/kinds.ts";
 import { until } from "../../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
+import { Event } from "../../reconcile/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { getCondition } from "../../resource/object.ts";
 import { runPlanExecutor } from "../execution/executor.ts";
@@ -81,4 +82,70 @@ it("says which machine stays, and why: no other host, or a policy that only advi
     (await estate.client.list(Plan)).items.find(({ status }) => status?.phase === "Proposed"),
   );
   expect((await estate.client.list(Migration)).items).toEqual([]);
+});
+
+/** Nobody plays the agents: the move of big has no end; the other waits for it by a policy of both. */
+async function hang(spec: Partial<Plan["spec"]>, other: [vm: string, from: string, to: string]) {
+  for (const name of ["a", "b", "c"])
+    await estate.hostFacts(name, {
+      links: [{ name: "eth0", mac: "52:54:00:00:00:01", mbps: 10_000, up: true }],
+    });
+  await estate.runMachine("big", "b");
+  await estate.runMachine("later", "c");
+  await estate.client.create(Policy, {
+    metadata: { name: "all", namespace: NS },
+    spec: { selector: {}, automation: "act", spread: "site" },
+  });
+  const moves = ([["big", "b", "c"], other] as const).map(([vm, from, to]) => ({
+    ...{ namespace: NS, vm, from, to, reason: "played", expected: "nothing" },
+  }));
+  await estate.client.create(Plan, {
+    metadata: { name: "hangs" },
+    spec: { trigger: "played", automation: "act", moves, ...spec },
+  });
+  const hanging = () => estate.client.get(Plan, { name: "hangs" });
+  const waits = async () => (await hanging())?.status?.moves?.[1]?.message?.includes('"all"');
+  await until("it to hang", async () => (await waits()) || undefined);
+  return hanging;
+}
+
+it("names the plan that a machine waits for to leave", async () => {
+  await hang({ undoes: "before" }, ["web", "a", "b"]);
+  await maintenance("a", true);
+  await untilEvacuated(
+    "the plan",
+    "False",
+    /^default\/web goes to b by plan\/hangs: waits until big has moved: policy "all" is about both$/,
+  );
+});
+
+it("while another plan hangs its machines leave all the same, and what had not begun of that plan is superseded", async () => {
+  const hanging = await hang({}, ["later", "c", "b"]);
+  await estate.client.delete(Policy, { name: "all", namespace: NS });
+  await maintenance("a", true);
+  const made = await until("another plan", async () =>
+    (await estate.client.list(Plan)).items.find(({ metadata }) => metadata.name !== "hangs"),
+  );
+  expect(made.spec.moves).toMatchObject([
+    { vm: "web", from: "a", reason: "a is in maintenance", needed: true },
+  ]);
+  const name = `${made.metadata.name}-0`;
+  await until("its migration", () => estate.client.get(Migration, { name, namespace: NS }));
+  const { status } = (await hanging()) ?? {};
+  expect(status?.superseded).toBe(
+    `${made.metadata.name} moves first what has to go: web from a (a is in maintenance)`,
+  );
+  const skipped = await until("it to be told", async () => {
+    const [first, second] = (await hanging())?.status?.moves ?? [];
+    return second?.phase === "Skipped" ? [first?.phase, second.message] : undefined;
+  });
+  expect(skipped).toEqual(["Running", `superseded: ${status?.superseded}`]);
+  await until("the event", async () =>
+    (await estate.client.list(Event)).items.find(
+      ({ spec }) => spec.reason === "PlanSuperseded" && spec.about.name === "hangs",
+    ),
+  );
+  // The one that had begun goes on, and the plan is over when that is.
+  await estate.client.patch(Migration, { name: "hangs-0", namespace: NS }, { spec: { cancel: true } });
+  await until("it to be over", async () => (await hanging())?.status?.phase === "Superseded" || undefined);
 });

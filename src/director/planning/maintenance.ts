@@ -9,29 +9,39 @@ import { type Condition, getCondition, setCondition } from "../../resource/objec
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { READ } from "../estate/read-estate.ts";
+import type { Plan } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { retryAt } from "./draft.ts";
 import { isLeftForMemory, judgeMemory, MEMORY_FAILING, type MemoryVerdict } from "./failing-memory.ts";
 import { automationOf } from "./limits.ts";
 import { place } from "./place.ts";
 import type { DirectorContext } from "./scheduler.ts";
+import { movesUnderWay } from "./under-way.ts";
 
 const EVACUATED = "Evacuated";
 /** So many machines are told one by one. */
 const EACH = 5;
 
 /** What keeps machines on a host that they are to leave; empty: nothing is there. */
-function staying(estate: Estate, host: HostView): string[] {
+function staying(estate: Estate, host: HostView, open: ReturnType<typeof movesUnderWay>): string[] {
   const there = estate.machines.filter((m) => m.host === host.name || m.movingTo === host.name);
   return there
-    .map((machine) => `${machine.namespace}/${machine.name} ${whyStaying(estate, machine, host)}`)
+    .map((machine) => `${machine.namespace}/${machine.name} ${whyStaying(estate, machine, host, open)}`)
     .sort();
 }
 
-function whyStaying(estate: Estate, machine: MachineView, from: HostView): string {
+function whyStaying(
+  estate: Estate,
+  machine: MachineView,
+  from: HostView,
+  open: ReturnType<typeof movesUnderWay>,
+): string {
   if (machine.movingTo !== undefined) return `is moving from ${machine.host} to ${machine.movingTo}`;
   if (!from.ready) return "is on a host that is not ready: nobody can move it";
   if (!machine.movable) return "does not run, or something else is being done with it; start or stop it";
+  const underWay = open.get(machine.key);
+  if (underWay)
+    return `goes to ${underWay.to} by plan/${underWay.plan}${underWay.now ? `: ${underWay.now}` : ""}`;
   const placement = place(estate, machine, from.name);
   if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
   const { automation, policy } = automationOf(policiesOf(estate, machine));
@@ -82,7 +92,12 @@ const saysSo = (old: Condition | undefined, { status, message }: MemoryVerdict, 
   old?.status === status && old.message === message && old.observedGeneration === generation;
 
 /** Written only when it changes; a host that is no longer in maintenance has none. */
-export async function tellHosts({ client, clock }: DirectorContext, estate: Estate): Promise<void> {
+export async function tellHosts(
+  { client, clock }: DirectorContext,
+  estate: Estate,
+  plans: readonly Plan[],
+): Promise<void> {
+  const open = movesUnderWay(plans);
   const hosts = (await client.list(Host, READ)).items;
   for (const host of hosts) {
     const { name, generation = 0 } = host.metadata;
@@ -99,7 +114,7 @@ export async function tellHosts({ client, clock }: DirectorContext, estate: Esta
       continue;
     }
     const view = indexOf(estate).hosts.get(name);
-    const left = view ? staying(estate, view) : [];
+    const left = view ? staying(estate, view, open) : [];
     const more = left.length > EACH ? `; and ${left.length - EACH} more` : "";
     const [status, reason, message] =
       left.length === 0

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Plan } from "../kinds.ts";
-import { decide, isPlanUnderWay } from "./plan-standing.ts";
+import { decide, isCarriedOut, isPlanUnderWay } from "./plan-standing.ts";
 
 const move = (vm: string) => ({
   namespace: "default",
@@ -27,16 +27,25 @@ const instead = (chosen: typeof moves) => ({
   },
 });
 
-it("approves and rejects a plan that asks by its own approval; a part of it is another plan, and it is settled", () => {
-  expect(decide(plan("ask"), moves)).toEqual({ approval: "Approved" });
-  expect(decide(plan("ask"), [])).toEqual({ approval: "Rejected" });
-  const part = moves.slice(1);
-  expect(decide(plan("ask"), part)).toEqual({ approval: "Rejected", ...instead(part) });
+it("approves and rejects a proposal by its own approval; a part of it is another plan, and it is settled", () => {
+  for (const automation of ["ask", "advise"] as const) {
+    expect(decide(plan(automation), moves)).toEqual({ approval: "Approved" });
+    expect(decide(plan(automation), [])).toEqual({ approval: "Rejected" });
+    const part = moves.slice(1);
+    expect(decide(plan(automation), part)).toEqual({ approval: "Rejected", ...instead(part) });
+  }
 });
 
-it("makes a plan of advice, which nobody can approve", () => {
-  expect(decide(plan("advise"), moves)).toEqual(instead(moves));
-  expect(decide(plan("advise"), [])).toEqual({});
+it("is carried out when it acts or is approved, unless a user stops it", () => {
+  const of = (automation: Plan["spec"]["automation"], approval?: "Approved" | "Rejected") =>
+    isCarriedOut({ spec: { ...plan(automation).spec, ...(approval ? { approval } : {}) } });
+  expect([of("act"), of("ask", "Approved"), of("advise", "Approved")]).toEqual([true, true, true]);
+  expect([of("act", "Rejected"), of("ask"), of("advise"), of("ask", "Rejected")]).toEqual([
+    false,
+    false,
+    false,
+    false,
+  ]);
 });
 
 it("is not under way while it only waits for the end of quiet hours", () => {

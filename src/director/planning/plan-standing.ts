@@ -15,7 +15,10 @@ export function endOf(plan: Pick<Plan, "metadata" | "status">): number {
 
 /** Its moves are made, or will be: nobody has to be asked any more. */
 export const isCarriedOut = ({ spec: { automation, approval } }: Pick<Plan, "spec">): boolean =>
-  automation === "act" || (automation === "ask" && approval === "Approved");
+  approval === undefined ? automation === "act" : approval === "Approved";
+
+/** A user said no: before it began, or while it goes on. */
+export const isRejected = ({ spec }: Pick<Plan, "spec">): boolean => spec.approval === "Rejected";
 
 /** Approved, and all that is left of it waits for the end of quiet hours. */
 export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.phase === "Held";
@@ -24,22 +27,20 @@ export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.pha
 export const isPlanUnderWay = (plan: Pick<Plan, "spec" | "status">): boolean =>
   isCarriedOut(plan) && !isFinalPlan(plan) && !isHeld(plan);
 
-/** A user's word on a plan. */
+/** A user's word on a proposal. */
 export interface Decision {
-  /** For spec.approval of a plan that asks; written first, because it is refused when others have decided already. */
-  approval?: "Approved" | "Rejected";
-  /** The spec of another plan, to be carried out: of a part, or of mere advice. It is one that asks and is approved: it waits for the end of quiet hours as any other. */
+  /** For its spec.approval; written first, because it is refused when others have decided already. */
+  approval: "Approved" | "Rejected";
+  /** The spec of another plan, to be carried out: of a part of it. It is one that asks and is approved: it waits for the end of quiet hours as any other. */
   instead?: Plan["spec"];
 }
 
 /** What approving these moves of it means; of none: it is rejected. */
-export function decide({ metadata, spec }: Plan, chosen: Plan["spec"]["moves"]): Decision {
-  const { automation, moves } = spec;
-  const asks = automation === "ask";
-  if (asks && chosen.length === moves.length) return { approval: "Approved" };
+export function decide({ metadata, spec: { moves } }: Plan, chosen: Plan["spec"]["moves"]): Decision {
+  if (chosen.length === moves.length) return { approval: "Approved" };
   const trigger = `a user approved ${chosen.length} of ${moves.length} moves of ${metadata.name}`;
   return {
-    ...(asks ? { approval: "Rejected" } : {}),
+    approval: "Rejected",
     ...(chosen.length > 0
       ? { instead: { trigger, automation: "ask", approval: "Approved", moves: chosen } }
       : {}),

@@ -34,8 +34,9 @@ export function planMoves(
       while (draft.moves.length < options.maxMoves && restoreReserve(draft, options));
     }
     for (let found = true; found && draft.moves.length < options.maxMoves; ) {
-      const look = lookAtAll(draft, options);
-      found = look.found || (parts.left > 0 && regroup(draft, look.wishes(), options, parts));
+      const look = lookAtAll(draft, options, options.needed);
+      found =
+        look.found || (!options.needed && parts.left > 0 && regroup(draft, look.wishes(), options, parts));
     }
     return draft.moves;
   } finally {

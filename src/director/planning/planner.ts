@@ -1,4 +1,4 @@
-/** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
+/** Makes Plans when policies or hosts change, and tells of each policy whether it holds. While plans are being carried out only what has to go is planned (under-way.ts). */
 import { modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { Instance, type Usage } from "../../compute/kinds.ts";
@@ -15,14 +15,24 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
-import { holdForQuiet, policyOf } from "../execution/recheck.ts";
+import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
-import { AUTOMATIONS, endOf, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
+import {
+  AUTOMATIONS,
+  endOf,
+  isCarriedOut,
+  isFinalPlan,
+  isPlanUnderWay,
+  isRejected,
+  Plan,
+  Policy,
+} from "../kinds.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
 import { tellHosts, tellMemory } from "./maintenance.ts";
-import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import type { Move } from "./plan.ts";
 import { tellPolicies } from "./policy-status.ts";
 import type { DirectorContext } from "./scheduler.ts";
+import { holdForApproved, Planning } from "./under-way.ts";
 
 const ROUND = "round";
 /** Changes that come together (several policies of one manifest) are planned for once. */
@@ -81,12 +91,12 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
   });
   const plans = new Informer(client, Plan, { log });
-  /** While a plan is under way nothing else is planned, and each of its moves has a machine come up. */
+  /** While a plan is under way only what has to go is planned, and each of its moves has a machine come up. */
   let missed: string | undefined;
   plans.onChange((_name, plan, old) => {
     if (!old || isFinalPlan(old) || (plan && !isFinalPlan(plan)) || !isCarriedOut(plan ?? old)) return;
     if (plan) fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
-    // Nothing is planned while another one goes on: then that one's end is waited for.
+    // What only gains is not planned while another one goes on: then that one's end is waited for.
     const late = plans.list().some(isPlanUnderWay) ? undefined : missed;
     if (late) missed = undefined;
     const why = (plan && whyAgain(plan)) ?? late;
@@ -152,23 +162,24 @@ async function round(
   await tellMemory(context, events);
   await othersFirst();
   await tellPolicies(context, estate);
-  await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
-  // The plan under way changes the estate; it is planned again when that has ended.
-  if (plans.some(isPlanUnderWay)) return;
+  await tellHosts(context, estate, plans);
   const free = {
     now: clock.now().getTime(),
     released: released(estate, changedAt),
     forecaster: new Forecaster(experienceOf(plans, estate)),
   };
-  const held = holdForQuiet(holdForUsers(estate, plans, free), plans);
+  const planning = new Planning(holdForApproved(holdForUsers(estate, plans, free), plans), plans, free);
   for (const automation of AUTOMATIONS) {
     await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.
-    const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {
+    const planned = planning.movesOf(automation);
+    const own = planned.moves.map((move) => {
       const policyGeneration = policyOf(estate.policies, move)?.metadata.generation;
       return { ...move, ...(policyGeneration === undefined ? {} : { policyGeneration }) };
     });
+    // Proposals stay as they are, until more than what has to go is looked at.
+    if (planning.isBusy && own.length === 0) continue;
     const before = plans.filter((plan) => plan.spec.automation === automation);
     const same = (plan: Plan) =>
       JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
@@ -179,6 +190,7 @@ async function round(
     // A broken rule does not hold a machine that a user wants where it is.
     if (own.length === 0 || before.some((plan) => wasRejected(plan, free.now) && same(plan))) continue;
     const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
+    for (const plan of planned.supersedes) await callOff(context, events, plan, own, name);
     await client.create(Plan, {
       metadata: { name },
       spec: { trigger, automation, moves: predict(estate, own, plans) },
@@ -206,8 +218,32 @@ async function supersede({ client, clock }: DirectorContext, { metadata: { name 
   );
 }
 
+/** Moves of a plan under way that have not begun are not made any more; the executor ends it when the others are over. */
+async function callOff(
+  { client }: DirectorContext,
+  events: EventRecorder,
+  { metadata: { name, uid } }: Plan,
+  moves: readonly Move[],
+  by: string,
+): Promise<void> {
+  const [first, ...others] = moves;
+  const more = others.length > 0 ? `, and ${others.length} more` : "";
+  const superseded = `${by} moves first what has to go: ${first?.vm} from ${first?.from} (${first?.reason})${more}`;
+  const done = await modify(client, Plan, { name }, "status", (now) =>
+    isPlanUnderWay(now) ? { ...now, status: { ...now.status, superseded } } : undefined,
+  );
+  if (done?.status?.superseded !== superseded) return;
+  events.record(
+    { kind: Plan.kind, name, ...(uid ? { uid } : {}) },
+    "Normal",
+    "PlanSuperseded",
+    `its moves that had not begun are not made: ${superseded}`,
+  );
+}
+
+/** A proposal; what the director does by itself and a user stopped is planned again when it has to be. */
 const wasRejected = (plan: Plan, now: number): boolean =>
-  plan.spec.approval === "Rejected" && now - endOf(plan) < HOLD_MS;
+  isRejected(plan) && plan.spec.automation !== "act" && now - endOf(plan) < HOLD_MS;
 
 const target = ({ namespace, vm, to, policyGeneration }: Move) => [namespace, vm, to, policyGeneration];
 

@@ -1,5 +1,6 @@
 /** What would be planned: by level of automation, with figures, and the estate as it was. */
 import { expect, it } from "vitest";
+import { describePreview } from "../../cli/plan-show.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import type { Plan, Policy } from "../kinds.ts";
 import { previewOf } from "./preview.ts";
@@ -100,4 +101,36 @@ it("names a plan that quiet hours hold, and plans nothing else for its machines"
   } satisfies Plan;
   const { plans, held } = await previewOf(estate(), [plan], 1e12);
   expect([plans.map(({ spec }) => spec.automation), held]).toEqual([["act"], "p1"]);
+});
+
+it("while a plan goes on tells what has to go, and whose moves would not be made for that", async () => {
+  const of = estate();
+  const move = (vm: string, from: string, to: string) => ({
+    ...{ namespace: "default", vm, from, to, reason: "played", expected: "nothing" },
+  });
+  const underWay: Plan = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Plan",
+    metadata: { name: "p" },
+    spec: { trigger: "played", automation: "act", moves: [move("x", "a", "b")] },
+    status: { phase: "Running" },
+  };
+  const told = (preview: Awaited<ReturnType<typeof previewOf>>) => {
+    const lines: string[] = [];
+    describePreview({ ...preview, plans: [], broken: [] }, (line) => lines.push(line));
+    return lines;
+  };
+  of.policies = of.policies.filter(({ metadata }) => metadata.name === "x");
+  const calm = await previewOf(of, [underWay], 1e12);
+  expect(calm.plans).toEqual([]);
+  expect(told(calm)).toEqual([
+    "plan/p is under way; until it is over only what has to go is planned",
+    "nothing else has to go now",
+  ]);
+  of.hosts = of.hosts.map((each) =>
+    each.name === "b" ? { ...each, maintenance: true, closed: "it is in maintenance" } : each,
+  );
+  const urgent = await previewOf({ ...of }, [underWay], 1e12);
+  expect(urgent.plans.flatMap(({ spec }) => spec.moves.map(({ vm }) => vm)).sort()).toEqual(["y", "z"]);
+  expect(told(urgent)[1]).toBe("plan/p would be superseded: its moves that have not begun would not be made");
 });

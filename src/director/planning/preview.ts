@@ -6,13 +6,12 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
-import { holdForQuiet } from "../execution/recheck.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
-import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { satisfied } from "./policy-status.ts";
+import { holdForApproved, Planning } from "./under-way.ts";
 
 /**
  * Minimum stays count here for all: that a policy has just changed, which lets its machines move sooner, only the planner has seen.
@@ -20,11 +19,13 @@ import { satisfied } from "./policy-status.ts";
  */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
-  const state = holdForQuiet(holdForUsers(estate, plans, free), plans);
+  const planning = new Planning(holdForApproved(holdForUsers(estate, plans, free), plans), plans, free);
   const made: Plan[] = [];
+  const superseded: string[] = [];
   for (const automation of AUTOMATIONS) {
     await othersFirst();
-    const moves = planMoves(state, { ...PLAN_DEFAULTS, ...free, automation });
+    const { moves, supersedes } = planning.movesOf(automation);
+    superseded.push(...supersedes.map(({ metadata }) => metadata.name));
     if (moves.length === 0) continue;
     // Of an estate of its own: the moves are made in it.
     const outlook = await outlookOf({ ...estate, machines: [...estate.machines] }, moves, othersFirst);
@@ -53,5 +54,6 @@ export async function previewOf(estate: Estate, plans: readonly Plan[], now: num
     broken,
     ...(underWay === undefined ? {} : { underWay }),
     ...(held === undefined ? {} : { held }),
+    ...(superseded.length === 0 ? {} : { superseded }),
   };
 }

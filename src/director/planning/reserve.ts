@@ -47,7 +47,7 @@ function mend(draft: Draft, survival: Survival, fault: Fault, options: PlanOptio
       return survival.mends(fault, at, index.hostOf(h)?.name ?? "");
     });
     if (to) {
-      draft.make(at, to, inWords(fault, left, machine, here));
+      draft.make(at, to, true, inWords(fault, left, machine, here));
       return true;
     }
     if (trials <= 0) return false;

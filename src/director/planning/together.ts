@@ -177,7 +177,7 @@ function make(draft: Draft, steps: readonly Step[]): void {
     const machine = index.machines[at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
     const why = must && here ? whyAway(draft.estate, machine, here, { broken: true, hot: false }) : words[i];
-    draft.make(at, index.hostOf(to) as HostView, why);
+    draft.make(at, index.hostOf(to) as HostView, must, why);
   }
 }
 

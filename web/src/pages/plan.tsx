@@ -2,13 +2,13 @@
 import { type ReactNode, useState } from "react";
 import { describeMeasured } from "../../../src/director/execution/effect-words.ts";
 import type { Undoing } from "../../../src/director/planning/answers.ts";
-import { decide, isPlanUnderWay } from "../../../src/director/planning/plan-standing.ts";
+import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
-import { create, patch, remove } from "../data/actions.ts";
+import { create, patch } from "../data/actions.ts";
 import { request } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
 import { objectPath, type Plan as PlanKind } from "../data/kinds.ts";
@@ -28,7 +28,7 @@ export default function Plan({ parts: [name = ""] }: PageProps) {
     <Ready of={[plans]} what={name}>
       {() =>
         plan ? (
-          <Found key={plan.metadata.uid} plan={plan} plans={plans.list} />
+          <Found key={plan.metadata.uid} plan={plan} />
         ) : (
           <Empty isPage title={`There is no plan ${name}`}>
             <p>
@@ -85,7 +85,7 @@ function Effects({ predicted, actual }: { predicted: Effect | undefined; actual:
   );
 }
 
-function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) {
+function Found({ plan }: { plan: PlanKind }) {
   const { metadata, spec, status } = plan;
   const can = useRights(undefined);
   const [dialog, setDialog] = useState<ReactNode>(null);
@@ -93,34 +93,25 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
   const phase = status?.phase ?? "Pending";
   const [tone] = toneOf(phase);
   const isProposed = phase === "Proposed" && spec.approval === undefined;
-  const asks = spec.automation === "ask";
+  const isOpen = isCarriedOut(plan) && !isFinalPlan(plan);
   const chosen = spec.moves.filter((_, i) => !left.has(i));
-  const busy = plans.find(isPlanUnderWay);
   const whyNotApprove =
     chosen.length === 0
       ? "No move is chosen."
-      : busy
-        ? `The plan ${busy.metadata.name} is under way.`
-        : ((asks ? can("patch", "plans") : undefined) ??
-          (asks && left.size === 0 ? undefined : can("create", "plans")));
+      : (can("patch", "plans") ?? (left.size === 0 ? undefined : can("create", "plans")));
   const sum = (key: keyof Effect) => {
     const known = spec.moves.flatMap(({ predicted }) => predicted?.[key] ?? []);
     return known.length === 0 ? undefined : known.reduce((total, value) => total + value, 0);
   };
   const approve = async () => {
     const { approval, instead } = decide(plan, chosen);
-    if (approval) await patch("plans", metadata, { spec: { approval } });
+    await patch("plans", metadata, { spec: { approval } });
     if (!instead) return;
     const name = `approved-${Date.now().toString(36)}`;
     await create("plans", "Plan", { metadata: { name }, spec: instead });
     navigate(`/director/plans/${name}`);
   };
-  const reject = async () => {
-    const { approval } = decide(plan, []);
-    if (approval) await patch("plans", metadata, { spec: { approval } });
-    else await remove("plans", metadata);
-    navigate("/director");
-  };
+  const reject = () => patch("plans", metadata, { spec: { approval: "Rejected" } });
   const undo = async () => {
     const { plan: made, kept } = await request<Undoing>("GET", `${objectPath("plans", metadata)}/undo`);
     if (!made)
@@ -130,13 +121,11 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
     await create("plans", "Plan", made);
     navigate(`/director/plans/${made.metadata.name}`);
   };
-  const whyNotUndo = !["Succeeded", "Failed"].includes(phase)
+  const whyNotUndo = !isFinalPlan(plan)
     ? `It is ${phase}.`
     : !status?.moves?.some((move) => move.phase === "Succeeded")
       ? "It moved nothing."
-      : busy
-        ? `The plan ${busy.metadata.name} is under way.`
-        : (can("get", "plans/undo") ?? can("create", "plans"));
+      : (can("get", "plans/undo") ?? can("create", "plans"));
   return (
     <>
       <div className="page-head">
@@ -168,22 +157,45 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                       title="Put the proposal away"
                       verb="Put it away"
                       onClose={() => setDialog(null)}
-                      onSend={reject}
+                      onSend={async () => {
+                        await reject();
+                        navigate("/director");
+                      }}
                     >
                       <p>
-                        Nothing of it is moved.{" "}
-                        {asks
-                          ? "Its machines stay where they are for a day, unless a rule is broken or a policy of theirs changes."
-                          : "The director looks again within a minute, and may advise the same."}
+                        Nothing of it is moved. Its machines stay where they are for a day, unless a rule is
+                        broken or a policy of theirs changes.
                       </p>
                     </FormDialog>,
                   )
                 }
-                whyNot={can(asks ? "patch" : "delete", "plans")}
+                whyNot={can("patch", "plans")}
               >
                 Reject
               </Action>
             </>
+          ) : isOpen ? (
+            <Action
+              onPress={() =>
+                setDialog(
+                  <FormDialog
+                    title={`Stop ${metadata.name}`}
+                    verb="Stop it"
+                    onClose={() => setDialog(null)}
+                    onSend={reject}
+                  >
+                    <p>
+                      Moves that have begun are cancelled, their machines run on where they are; the others
+                      are not made. These machines stay there for a day, unless a rule is broken or a policy
+                      of theirs changes. What was moved stays moved, until you undo it.
+                    </p>
+                  </FormDialog>,
+                )
+              }
+              whyNot={can("patch", "plans")}
+            >
+              Stop
+            </Action>
           ) : (
             <Action
               onPress={() =>
@@ -208,6 +220,7 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
         </div>
       </div>
       <p className="muted">Because {spec.trigger}.</p>
+      {status?.superseded && <p>Superseded: {status.superseded}.</p>}
       <div className="figures" style={{ marginTop: 12 }}>
         <Figure value={`${status?.done ?? 0} of ${spec.moves.length}`} name="moves made" />
         {figures.map(([key, name, text]) => {

@@ -109,7 +109,9 @@ describe("a QEMU that has written over its command line", () => {
     rmSync(join(folder.path, "record.json"));
     expect(() => records.look(folder)).toThrow(`its process ${process.pid} runs`);
     writeFileSync(join(folder.path, "record.json"), "{");
-    expect(() => records.look(folder)).toThrow("cannot be read");
+    expect(() => records.look(folder)).toThrow(
+      `its record is not whole, but its process ${process.pid} runs`,
+    );
   });
 });
 

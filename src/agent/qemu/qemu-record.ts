@@ -75,6 +75,9 @@ export interface MachineRecord {
   disconnected?: boolean;
 }
 
+/** A record that is no record of a machine: written whole or not at all, it is so only after a power cut, or when somebody else wrote it. */
+export class TornRecordError extends Error {}
+
 /** A unix socket's path has at most 107 bytes; ours add "/<12>/s/serial". */
 const MAX_RUN_DIRECTORY = 107 - "/0123456789ab/s/serial".length;
 const LOG_MAX = 4 * 2 ** 20;
@@ -203,8 +206,8 @@ export class MachineFolder {
   }
 
   /**
-   * Undefined only when there is none. @throws Error when there is one that cannot be read or makes no sense: whoever takes that for "no
-   * machine" gives its disks to another.
+   * Undefined only when there is none. @throws Error when there is one that cannot be read, TornRecordError when it makes no sense: whoever takes that for "no
+   * machine" while its process runs gives its disks to another.
    */
   read(): MachineRecord | undefined {
     const path = join(this.path, "record.json");
@@ -215,13 +218,22 @@ export class MachineFolder {
       if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
       throw error;
     }
-    const value: unknown = JSON.parse(text);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (cause) {
+      throw new TornRecordError(`${path}: is not whole`, { cause });
+    }
     if (!isFields(value) || !isFields(value.config) || typeof value.config.id !== "string")
-      throw new Error(`${path}: is not a machine's record`);
+      throw new TornRecordError(`${path}: is not a machine's record`);
     // Written by this file alone, in a folder that only root can write.
     return value as unknown as MachineRecord;
   }
 
+  /**
+   * Not made sure of against a power cut, after which nothing is left of what it is about: an agent and a guest that is switched over would wait for as long as the
+   * host's disk takes.
+   */
   write(record: MachineRecord): void {
     const path = join(this.path, "record.json");
     writeFileSync(`${path}.new`, JSON.stringify(record, undefined, 2), { mode: 0o600 });

@@ -2,7 +2,7 @@
 import { isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import { leftOf, processOf } from "./own-process.ts";
-import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
+import { MachineFolder, type MachineRecord, TornRecordError } from "./qemu-record.ts";
 
 export interface Found {
   folder: MachineFolder;
@@ -80,20 +80,23 @@ export class Records {
   }
 
   /**
-   * Undefined also for a record whose process was never spawned: nothing ran, a start begins anew.
+   * Undefined also for a record whose process was never spawned: nothing ran, a start begins anew; and for one that a power cut has left in pieces: nothing runs any more.
    * @throws HypervisorError when it cannot be known whether one runs, or one runs whose record is gone
    */
   look(folder: MachineFolder): Found | undefined {
     let record: MachineRecord | undefined;
+    let gone = "gone";
     try {
       record = folder.read();
     } catch (cause) {
-      throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
+      gone = "not whole";
+      if (!(cause instanceof TornRecordError))
+        throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
     }
     if (!record) {
       const left = leftOf(folder, this.folders());
       if (left)
-        throw new HypervisorError(`its record is gone, but its process ${left.pid} runs; end that first`);
+        throw new HypervisorError(`its record is ${gone}, but its process ${left.pid} runs; end that first`);
       return undefined;
     }
     const process = processOf(folder, record);

@@ -239,7 +239,7 @@ class Instances {
     if (!machine && phase !== "Preparing")
       return this.#lifecycle.end(instance, {
         reason: "Killed",
-        message: "its process and its records are gone",
+        message: "its process is gone, and its host has no whole record of it, as after a power cut",
       });
     if (machine?.pausedBy === "suspend") {
       // Of a rollback whose agent died: its guest will have run on.

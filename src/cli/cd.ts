@@ -1,9 +1,9 @@
 /** `vireo insert`, `eject`: what is in a machine's CD drive, changed in its spec as `kubectl edit` would, and waited for. */
 import { modify } from "../client/client.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
-import { Informer } from "../reconcile/informer.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
 import { missing } from "./missing.ts";
+import { untilOver } from "./operation.ts";
 import { UserError } from "./user-error.ts";
 
 export interface CdOptions extends MachineOptions {
@@ -37,31 +37,19 @@ export async function changeCd(options: CdOptions, print: (line: string) => void
   }));
   const { generation = 0 } = patched?.metadata ?? {};
   const done = image === undefined ? `${what} is empty` : `${image} is in ${what}`;
-  const watching = new AbortController();
-  const timeout = AbortSignal.timeout(options.timeoutMs);
-  const informer = new Informer(client, VirtualMachine, {
-    namespace,
-    fieldSelector: `metadata.name=${name}`,
-  });
   let last = "";
-  let over: "done" | "later" | "gone" | undefined;
-  informer.onChange((_key, now) => {
-    if (over) return;
-    const { observedGeneration = 0, pendingChanges = [] } = now?.status ?? {};
+  const over = await untilOver(client, VirtualMachine, before.metadata, options, ({ status }) => {
+    const { observedGeneration = 0, pendingChanges = [] } = status ?? {};
+    if (observedGeneration < generation) return undefined;
     const pending = pendingChanges.find(({ field }) => field === `cdDrives[${drive}]`);
-    if (!now || now.metadata.uid !== before.metadata.uid) over = "gone";
-    else if (observedGeneration >= generation) {
-      if (pending && pending.reason !== last) print(`${what}: ${pending.reason}`);
-      last = pending?.reason ?? "";
-      if (!pending) over = "done";
-      else if (pending.restart) over = "later";
-    }
-    if (over) watching.abort();
+    if (pending && pending.reason !== last) print(`${what}: ${pending.reason}`);
+    last = pending?.reason ?? "";
+    if (!pending) return "done";
+    return pending.restart ? "later" : undefined;
   });
-  await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));
   if (over === "gone") throw new UserError(`vm/${name} was deleted`);
   if (over === "done") print(done);
-  else if (timeout.aborted)
+  if (over === "late")
     throw new UserError(
       `${what} has not been changed after ${options.timeoutMs / 1000} s, and it is tried on: ${last || "its host has not said anything"}`,
     );

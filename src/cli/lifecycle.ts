@@ -1,10 +1,10 @@
 /** `vireo start`, `stop`, `restart`, `reset`, `pause`, `resume`, `suspend`: each changes the machine's spec, as `kubectl patch` would, and waits for what comes of it. */
 import { VirtualMachine } from "../compute/kinds.ts";
 import { type LifecycleVerb, specFor, type VerbOptions, whyNot } from "../compute/lifecycle/verbs.ts";
-import { Informer } from "../reconcile/informer.ts";
 import { getCondition } from "../resource/object.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
 import { missing } from "./missing.ts";
+import { untilOver } from "./operation.ts";
 import { UserError } from "./user-error.ts";
 
 export type { LifecycleVerb };
@@ -39,31 +39,20 @@ export async function lifecycle(verb: LifecycleVerb, options: LifecycleOptions, 
   const patched = await client.patch(VirtualMachine, at, { spec: specFor(verb, before, request, options) });
   const { generation = 0 } = patched.metadata;
   if (!options.wait) return print(`${what} is told to ${verb}`);
-  const watching = new AbortController();
-  const timeout = AbortSignal.timeout(options.timeoutMs);
-  const informer = new Informer(client, VirtualMachine, {
-    namespace,
-    fieldSelector: `metadata.name=${name}`,
-  });
   let last = "nobody has begun with it yet";
-  let over: "done" | "gone" | undefined;
-  informer.onChange((_key, now) => {
-    if (over) return;
-    const { phase, observedGeneration = 0 } = now?.status ?? {};
-    if (!now || now.metadata.uid !== patched.metadata.uid) over = "gone";
-    else if (observedGeneration >= generation) {
-      const message = getCondition(now.status?.conditions, "Ready")?.message ?? "";
-      const line = `is ${phase}${message ? `: ${message}` : ""}`;
-      if (phase && change.phases.includes(phase) && (change.reached?.(now) ?? true)) over = "done";
-      else if (line !== last) print(`${what} ${line}`);
-      last = line;
-    }
-    if (over) watching.abort();
+  const over = await untilOver(client, VirtualMachine, patched.metadata, options, (now) => {
+    const { phase, observedGeneration = 0, conditions } = now.status ?? {};
+    if (observedGeneration < generation) return undefined;
+    if (phase && change.phases.includes(phase) && (change.reached?.(now) ?? true)) return "done";
+    const message = getCondition(conditions, "Ready")?.message ?? "";
+    const line = `is ${phase}${message ? `: ${message}` : ""}`;
+    if (line !== last) print(`${what} ${line}`);
+    last = line;
+    return undefined;
   });
-  await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));
   if (over === "done") print(`${what} ${change.done}`);
-  else if (over === "gone") throw new UserError(`${what} was deleted`);
-  else if (timeout.aborted)
+  if (over === "gone") throw new UserError(`${what} was deleted`);
+  if (over === "late")
     throw new UserError(
       `${what} has not come so far after ${options.timeoutMs / 1000} s, and goes on: ${last}; \`vireo get ${what} -w\` tells more`,
     );

@@ -33,32 +33,53 @@ export async function carryOut<T extends Resource>(
 export async function follow<T extends Resource>(
   client: Client,
   kind: Kind<T>,
-  { name, namespace, uid }: Resource["metadata"],
+  metadata: Resource["metadata"],
   options: { timeoutMs: number; signal: AbortSignal; standing: (object: T) => Standing },
   print: (line: string) => void,
 ): Promise<void> {
-  const what = `${kind.singular}/${name}`;
+  const what = `${kind.singular}/${metadata.name}`;
+  let last = "nobody has begun with it yet";
+  const over = await untilOver(client, kind, metadata, options, (now) => {
+    const standing = options.standing(now);
+    if (standing.line !== last && standing.over !== "failed") print(`${what} ${standing.line}`);
+    last = standing.line;
+    return standing.over;
+  });
+  if (over === "gone") throw new UserError(`${what} was deleted`);
+  if (over === "failed") throw new UserError(`${what} failed: ${last}`);
+  if (over === "late")
+    throw new UserError(
+      `${what} is not over after ${options.timeoutMs / 1000} s, and goes on: ${last}; \`vireo get ${what} -w\` tells more`,
+    );
+}
+
+/**
+ * Looks at an object that is there, each time it changes, until that says that it is over.
+ * @returns what it said; "gone" when the object was deleted, "late" when the time was over, undefined when nobody waits any more (the signal)
+ */
+export async function untilOver<T extends Resource, Over extends string>(
+  client: Client,
+  kind: Kind<T>,
+  { name, namespace, uid }: Resource["metadata"],
+  options: { timeoutMs: number; signal: AbortSignal },
+  look: (now: T) => Over | undefined,
+): Promise<Over | "gone" | "late" | undefined> {
   const watching = new AbortController();
   const timeout = AbortSignal.timeout(options.timeoutMs);
-  const signal = AbortSignal.any([options.signal, watching.signal, timeout]);
   const informer = new Informer(client, kind, {
     ...(namespace ? { namespace } : {}),
     fieldSelector: `metadata.name=${name}`,
   });
-  let last: Standing = { line: "nobody has begun with it yet" };
-  let gone = false;
+  let over: Over | "gone" | undefined;
+  let seen = false;
   informer.onChange((_key, now) => {
-    if (now && now.metadata.uid !== uid) return;
-    gone = now === undefined;
-    const standing = now ? options.standing(now) : { line: "was deleted", over: "failed" as const };
-    if (standing.line !== last.line && standing.over !== "failed") print(`${what} ${standing.line}`);
-    last = standing;
-    if (standing.over) watching.abort();
+    const isOurs = now?.metadata.uid === uid;
+    // A control plane that lags behind may still have one of the same name from before.
+    if (over || (now && !isOurs && !seen)) return;
+    seen = true;
+    over = now && isOurs ? look(now) : "gone";
+    if (over) watching.abort();
   });
-  await informer.run(signal);
-  if (last.over === "failed") throw new UserError(`${what} ${gone ? "" : "failed: "}${last.line}`);
-  if (!last.over && timeout.aborted)
-    throw new UserError(
-      `${what} is not over after ${options.timeoutMs / 1000} s, and goes on: ${last.line}; \`vireo get ${what} -w\` tells more`,
-    );
+  await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));
+  return over ?? (timeout.aborted ? "late" : undefined);
 }

@@ -1,0 +1,60 @@
+/** How a command waits for an object, on the real API. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { modify } from "../client/client.ts";
+import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { Plan } from "../director/kinds.ts";
+import { follow, untilOver } from "./operation.ts";
+
+let plane: TestControlPlane;
+beforeEach(async () => {
+  plane = await openControlPlane();
+});
+afterEach(() => plane.close());
+
+const at = { name: "p" };
+const move = { namespace: "default", vm: "web", from: "a", to: "b", reason: "faster", expected: "speed" };
+const propose = () =>
+  plane.client.create(Plan, { metadata: at, spec: { trigger: "a test", automation: "ask", moves: [move] } });
+const say = (phase: "Proposed" | "Running") =>
+  modify(plane.client, Plan, at, "status", (plan) => ({ ...plan, status: { ...plan.status, phase } }));
+const soon = { timeoutMs: 60_000, signal: new AbortController().signal };
+
+it("goes on until what it looks at says that it is over", async () => {
+  const { metadata } = await propose();
+  const seen: string[] = [];
+  const over = untilOver(plane.client, Plan, metadata, soon, ({ status }) => {
+    seen.push(status?.phase ?? "");
+    return status?.phase === "Proposed" ? "later" : undefined;
+  });
+  await expect.poll(() => seen).toEqual([""]);
+  await say("Proposed");
+  expect(await over).toBe("later");
+  expect(seen).toEqual(["", "Proposed"]);
+});
+
+it("ends with an object that is deleted, and takes no other of its name for it", async () => {
+  const { metadata } = await propose();
+  const seen: (string | undefined)[] = [];
+  const over = untilOver(plane.client, Plan, metadata, soon, (plan) => void seen.push(plan.metadata.uid));
+  await expect.poll(() => seen).toEqual([metadata.uid]);
+  await plane.client.delete(Plan, at);
+  await propose();
+  expect(await over).toBe("gone");
+  expect(seen).toEqual([metadata.uid]);
+});
+
+it("ends when the time is over, with what was seen last, or when nobody waits any more", async () => {
+  const { metadata } = await propose();
+  await say("Running");
+  const standing = ({ status }: Plan) => ({ line: `is ${status?.phase}` });
+  const lines: string[] = [];
+  const late = follow(plane.client, Plan, metadata, { ...soon, timeoutMs: 500, standing }, (line) =>
+    lines.push(line),
+  );
+  await expect(late).rejects.toThrow(
+    "plan/p is not over after 0.5 s, and goes on: is Running; `vireo get plan/p -w` tells more",
+  );
+  expect(lines).toEqual(["plan/p is Running"]);
+  const left = { ...soon, signal: AbortSignal.timeout(100) };
+  expect(await untilOver(plane.client, Plan, metadata, left, () => undefined)).toBeUndefined();
+});

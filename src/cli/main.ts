@@ -10,7 +10,7 @@ import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
-import { duration, placeFrom, wholeNumber } from "./place.ts";
+import { duration, lifetimeMs, placeFrom, wholeNumber } from "./place.ts";
 import { addPlanVerbs } from "./plan-verbs.ts";
 import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
@@ -192,10 +192,14 @@ token
   .description("print a new token; it is shown this once")
   .argument("<user>", "whom it logs in")
   .option("--group <group>", "a group of the user; may be given several times", collect, [])
-  .option("--ttl <time>", "how long it is good, such as 30m, 12h or 7d; by default until it is revoked")
-  .action(async (user: string, options: { group: string[]; ttl?: string }) => {
+  .option(
+    "--ttl <time>",
+    "how long it is good, such as 30m, 12h or 7d; by default until it is revoked",
+    lifetimeMs,
+  )
+  .action(async (user: string, { group, ttl }: { group: string[]; ttl?: number }) => {
     const { tokenCreate } = await import("./token.ts");
-    tokenCreate(paths(), user, options, print);
+    tokenCreate(paths(), user, { group, ...(ttl === undefined ? {} : { ttlMs: ttl }) }, print);
   });
 token
   .command("list")

@@ -9,14 +9,21 @@ export interface PlaceOptions {
   allNamespaces?: boolean;
 }
 
-/** "90s", "5m", "2h" or seconds, in ms. */
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** "90s", "5m", "2h", "7d" or seconds, in ms. */
 export function durationMs(text: string): number {
-  const match = /^(\d+)(s|m|h)?$/.exec(text);
-  if (!match) throw new InvalidArgumentError("a time such as 90s, 5m or 2h is needed");
-  return (
-    Number(match[1]) *
-    { s: 1000, m: 60_000, h: 3_600_000 }[match[2] === "m" || match[2] === "h" ? match[2] : "s"]
-  );
+  const [, digits, unit = "s"] = /^(\d{1,7})([smhd])?$/.exec(text) ?? [];
+  const scale = UNITS[unit];
+  if (!digits || !scale) throw new InvalidArgumentError("a time such as 90s, 5m, 2h or 7d is needed");
+  return Number(digits) * scale;
+}
+
+/** The same of what would be over at once if it were 0. */
+export function lifetimeMs(text: string): number {
+  const ms = durationMs(text);
+  if (ms === 0) throw new InvalidArgumentError("a time above 0 is needed, such as 30m, 12h or 7d");
+  return ms;
 }
 
 /** @param byDefault as people write it, and as the help shows it */

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Tokens } from "../api/tokens.ts";
 import { type StatePaths, statePaths } from "./paths.ts";
-import { parseTtl, tokenCreate, tokenList, tokenRevoke } from "./token.ts";
+import { durationMs, lifetimeMs } from "./place.ts";
+import { tokenCreate, tokenList, tokenRevoke } from "./token.ts";
 
 let paths: StatePaths;
 /** The running server's view of the same file. */
@@ -26,8 +27,8 @@ function printed(run: (print: (line: string) => void) => void): string {
   run((line) => lines.push(line));
   return lines.join("\n");
 }
-const create = (user: string, ttl?: string) =>
-  printed((print) => tokenCreate(paths, user, { group: ["dev"], ...(ttl ? { ttl } : {}) }, print));
+const create = (user: string, ttlMs?: number) =>
+  printed((print) => tokenCreate(paths, user, { group: ["dev"], ...(ttlMs ? { ttlMs } : {}) }, print));
 
 it("a token that is revoked is refused by the server that runs, at once; others stay", () => {
   const ann = create("ann");
@@ -43,7 +44,7 @@ it("a token that is revoked is refused by the server that runs, at once; others 
 });
 
 it("a token with a time to live ends by itself, and is listed no more", () => {
-  const token = create("ann", "30m");
+  const token = create("ann", 30 * 60_000);
   expect(server.userOf(token)?.name).toBe("ann");
   vi.useFakeTimers({ now: Date.now() + 31 * 60_000 });
   expect(server.userOf(token)).toBeUndefined();
@@ -51,8 +52,13 @@ it("a token with a time to live ends by itself, and is listed no more", () => {
 });
 
 it("what is wrong is told with what would be right", () => {
-  expect(parseTtl("7d")).toBe(604_800_000);
-  for (const ttl of ["", "7", "0m", "-1h", "1w", "1e3s"]) expect(() => parseTtl(ttl)).toThrow("such as 30m");
+  expect(["90", "90s", "5m", "2h", "7d", "0"].map(durationMs)).toEqual([
+    90_000, 90_000, 300_000, 7_200_000, 604_800_000, 0,
+  ]);
+  for (const text of ["", "-1h", "1w", "1e3s", "12345678d"])
+    expect(() => durationMs(text)).toThrow("such as 90s, 5m, 2h or 7d");
+  expect(lifetimeMs("7d")).toBe(604_800_000);
+  expect(() => lifetimeMs("0m")).toThrow("above 0 is needed");
   expect(() => create("system:node:h1")).toThrow("not starting with system:");
   expect(() => tokenList(statePaths(join(paths.state, "none")), () => {})).toThrow("vireo up makes one");
 });

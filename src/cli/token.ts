@@ -6,17 +6,6 @@ import type { StatePaths } from "./paths.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 
-const UNITS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** "90s", "30m", "12h", "7d" in milliseconds. @throws UserError */
-export function parseTtl(text: string): number {
-  const [, digits, unit = ""] = /^([1-9][0-9]{0,6})([smhd])$/.exec(text) ?? [];
-  const scale = UNITS[unit];
-  if (!digits || !scale)
-    throw new UserError(`--ttl ${text}: a number and a unit are needed, such as 30m, 12h or 7d`);
-  return Number(digits) * scale;
-}
-
 function open(paths: StatePaths): Tokens {
   if (!existsSync(paths.pki))
     throw new UserError(`${paths.state}: there is no installation here; vireo up makes one`);
@@ -27,15 +16,15 @@ function open(paths: StatePaths): Tokens {
 export function tokenCreate(
   paths: StatePaths,
   user: string,
-  options: { group: string[]; ttl?: string },
+  options: { group: string[]; ttlMs?: number },
   print: (line: string) => void,
 ): void {
   if (!/^[\x21-\x7e]+$/.test(user) || user.startsWith("system:"))
     throw new UserError(
       `user "${user}": letters, digits and signs without spaces are needed, not starting with system:`,
     );
-  const ttl = options.ttl === undefined ? {} : { ttlMs: parseTtl(options.ttl) };
-  print(open(paths).addUser({ name: user, groups: options.group }, ttl));
+  const { group: groups, ttlMs } = options;
+  print(open(paths).addUser({ name: user, groups }, ttlMs === undefined ? {} : { ttlMs }));
 }
 
 export function tokenList(paths: StatePaths, print: (line: string) => void): void {

@@ -6,7 +6,7 @@ import { EtcdClient } from "../../store/etcd-client.ts";
 import { parseEtcdAddress } from "../../store/open.ts";
 import type { StatePaths } from "../paths.ts";
 import { readRecord, readSettings, urlsOf } from "../record.ts";
-import { duration, type Finding, ok, problem, size, unknown, warning } from "./finding.ts";
+import { type Finding, formatDuration, ok, problem, size, unknown, warning } from "./finding.ts";
 
 /** @param clientOf opens one control plane */
 export async function checkControlPlanes(
@@ -45,10 +45,10 @@ function leads(url: string, lease: Lease | undefined): Finding {
   const age = Date.now() - Date.parse(renewTime);
   if (!holder || age > 2 * durationSeconds * 1000)
     return problem(
-      `${url}: nobody leads${holder ? ` (the lease was last renewed ${duration(age)} ago)` : ""}: machines run, but nothing is started, moved or mended`,
+      `${url}: nobody leads${holder ? ` (the lease was last renewed ${formatDuration(age)} ago)` : ""}: machines run, but nothing is started, moved or mended`,
       "a control plane takes over within 15 s when it can write to the store",
     );
-  return ok(`${url}: ${holder.split(" ")[0]} leads, renewed ${duration(age)} ago`);
+  return ok(`${url}: ${holder.split(" ")[0]} leads, renewed ${formatDuration(age)} ago`);
 }
 
 export async function checkStore(paths: StatePaths): Promise<Finding[]> {

@@ -9,7 +9,7 @@ import { heldForPower, WAKE_TEST_FAILED } from "../../power/kinds.ts";
 import { INVALID } from "../../resource/invalid.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
 import { restsAsWanted } from "../watch-vms.ts";
-import { counted, duration, type Finding, ok, problem, warning } from "./finding.ts";
+import { counted, type Finding, formatDuration, ok, problem, warning } from "./finding.ts";
 
 /** `agents`: hosts whose agents were started on this machine. */
 export async function checkHosts(
@@ -69,7 +69,7 @@ export async function checkMachines(client: Client): Promise<Finding[]> {
     if (!vm.spec.running || ready?.status === "True") return [];
     const since = Date.parse(ready?.lastTransitionTime ?? vm.metadata.creationTimestamp ?? "");
     const age = Date.now() - since;
-    const what = `${keyOf(vm)} is ${vm.status?.phase ?? "Pending"} for ${duration(age)}: ${ready?.message ?? "nobody has looked after it yet"}`;
+    const what = `${keyOf(vm)} is ${vm.status?.phase ?? "Pending"} for ${formatDuration(age)}: ${ready?.message ?? "nobody has looked after it yet"}`;
     if (age < PATIENCE_MS || restsAsWanted(vm)) return [ok(what)];
     return [
       problem(what, `vireo explain vm/${vm.metadata.name} -n ${vm.metadata.namespace}, and its events`),

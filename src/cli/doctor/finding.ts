@@ -47,7 +47,7 @@ export async function section(
 }
 
 /** "3 d", "4 h", "50 s". */
-export function duration(ms: number): string {
+export function formatDuration(ms: number): string {
   const s = Math.round(ms / 1000);
   if (s < 120) return `${s} s`;
   if (s < 7200) return `${Math.round(s / 60)} min`;

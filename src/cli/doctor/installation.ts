@@ -6,7 +6,7 @@ import { verifyAudit } from "../../api/audit.ts";
 import { isAlive } from "../daemons.ts";
 import type { StatePaths } from "../paths.ts";
 import { readRecord } from "../record.ts";
-import { counted, duration, type Finding, ok, problem, warning } from "./finding.ts";
+import { counted, type Finding, formatDuration, ok, problem, warning } from "./finding.ts";
 
 const DAY_MS = 86_400_000;
 const WARN_MS = 14 * DAY_MS;
@@ -41,8 +41,8 @@ function checkCertificate(file: string): Finding {
   const fix = isCa
     ? "nothing renews a CA by itself: plan a new installation, or ask its makers"
     : "a running control plane renews it: is one running? (`vireo up`)";
-  if (left < 0) return problem(`${file}: ran out ${duration(-left)} ago`, fix);
-  const what = `${file}: good for ${duration(left)}`;
+  if (left < 0) return problem(`${file}: ran out ${formatDuration(-left)} ago`, fix);
+  const what = `${file}: good for ${formatDuration(left)}`;
   return left < WARN_MS ? warning(what, fix) : ok(what);
 }
 

@@ -2,7 +2,13 @@
 import { UserError } from "./user-error.ts";
 
 /** By how people call them: how `vireo get` does. */
-const LISTED = { machine: "vm", snapshot: "snapshots", host: "hosts", image: "images" } as const;
+const LISTED = {
+  machine: "vm",
+  snapshot: "snapshots",
+  host: "hosts",
+  image: "images",
+  plan: "plans",
+} as const;
 
 /** @param namespace of those that are in one */
 export function missing(what: keyof typeof LISTED, name: string, namespace?: string): UserError {

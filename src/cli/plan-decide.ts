@@ -4,6 +4,7 @@ import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
 import { decide } from "../director/planning/plan-standing.ts";
+import { missing } from "./missing.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -36,7 +37,7 @@ export async function decideWith(
 ): Promise<void> {
   const name = word ?? (await onlyOne(client));
   const found = await client.get(Plan, { name });
-  if (!found) throw new UserError(`there is no plan ${JSON.stringify(name)}; ${LIST}`);
+  if (!found) throw missing("plan", name);
   const why = undecidable(found, decision);
   if (why) throw new UserError(`plan/${name} ${why}`);
   const chosen = decision === "Rejected" ? [] : movesOf(found, moves);

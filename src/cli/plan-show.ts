@@ -6,6 +6,7 @@ import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
 import { type Previewed, previewedFrom } from "../director/planning/answers.ts";
 import { formatBytes } from "../resource/quantity.ts";
+import { missing } from "./missing.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
@@ -21,12 +22,10 @@ export async function showPlan(place: Place, word: string | undefined, print: Pr
     name === undefined
       ? (plans.findLast((one) => !isFinalPlan(one)) ?? plans.at(-1))
       : plans.find(({ metadata }) => metadata.name === name);
-  if (!plan && name === undefined)
-    throw new UserError("there is no plan: the director has had nothing to do");
   if (!plan)
-    throw new UserError(
-      `there is no plan ${JSON.stringify(name)}; \`vireo get plans\` lists those that are kept`,
-    );
+    throw name === undefined
+      ? new UserError("there is no plan: the director has had nothing to do")
+      : missing("plan", name);
   describePlan(plan, print);
 }
 

@@ -5,6 +5,7 @@ import { describeEffect } from "../director/execution/effect-words.ts";
 import { lastToUndo, madeBy } from "../director/execution/undo.ts";
 import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
 import { type Undoing, undoingFrom } from "../director/planning/answers.ts";
+import { missing } from "./missing.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
@@ -76,10 +77,7 @@ function planOf(plans: readonly Plan[], name: string | undefined): Plan {
     );
   }
   const plan = plans.find(({ metadata }) => metadata.name === name);
-  if (!plan)
-    throw new UserError(
-      `there is no plan ${JSON.stringify(name)}; \`vireo get plans\` lists those that are kept`,
-    );
+  if (!plan) throw missing("plan", name);
   if (isFinalPlan(plan) && madeBy(plan).length === 0)
     throw new UserError(`plan/${name} moved nothing: there is nothing to undo`);
   return plan;

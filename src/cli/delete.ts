@@ -7,11 +7,10 @@ import { isApiError } from "../resource/errors.ts";
 import type { Resource } from "../resource/object.ts";
 import { kindIn, readDocuments } from "./manifest.ts";
 import {
-  itemsOf,
+  listObjects,
   openSession,
   type Place,
   parseNames,
-  pathTo,
   query,
   readNamed,
   type Session,
@@ -118,13 +117,9 @@ async function chosen(
       `name which ${many.map(({ kind }) => kind.plural).join(", ")} to delete, or choose by label with -l, or say --all`,
     );
   const found = await Promise.all(
-    many.map(async ({ kind }) => {
-      const list = await session.client.request({
-        method: "GET",
-        path: `${pathTo(session, { kind })}${query({ labelSelector: options.selector })}`,
-      });
-      return itemsOf(list).map((object) => ({ kind, object }));
-    }),
+    many.map(async ({ kind }) =>
+      (await listObjects(session, kind, options.selector)).map((object) => ({ kind, object })),
+    ),
   );
   return found.flat();
 }

@@ -1,5 +1,6 @@
 /** `vireo get`: objects as the server's tables, or as they are; and what changes of them. */
 import { resourcePath, type ServedKind } from "../client/discovery.ts";
+import { isFields } from "../resource/fields.ts";
 import { type Output, parseOutput, TABLE, TablePrinter, tableFrom } from "./output.ts";
 import {
   asResource,
@@ -58,16 +59,15 @@ async function* pages(session: Session, path: string, options: GetOptions, accep
       ...(accept ? { accept } : {}),
     });
     yield page;
-    next = continueOf(page);
+    next = metaOf(page, "continue");
   } while (next);
 }
 
-function continueOf(page: unknown): string | undefined {
-  const metadata: unknown =
-    typeof page === "object" && page !== null ? Reflect.get(page, "metadata") : undefined;
-  const token: unknown =
-    typeof metadata === "object" && metadata !== null ? Reflect.get(metadata, "continue") : undefined;
-  return typeof token === "string" && token ? token : undefined;
+/** A text of a list's or an object's metadata, or "". */
+function metaOf(answer: unknown, field: "continue" | "resourceVersion"): string {
+  const metadata = isFields(answer) ? answer.metadata : undefined;
+  const text = isFields(metadata) ? metadata[field] : undefined;
+  return typeof text === "string" ? text : "";
 }
 
 async function getObjects(
@@ -86,7 +86,7 @@ async function getObjects(
       objects.push({ kind, object });
     } else
       for await (const page of pages(session, pathTo(session, { kind }), options)) {
-        resourceVersion = revisionOf(page);
+        resourceVersion = metaOf(page, "resourceVersion");
         for (const item of itemsOf(page)) objects.push({ kind, object: withType(kind, item) });
       }
   }
@@ -107,14 +107,6 @@ const withType = (kind: ServedKind, object: ReturnType<typeof asResource>) => ({
   apiVersion: kind.group ? `${kind.group}/${kind.version}` : kind.version,
   kind: kind.kind,
 });
-
-function revisionOf(answer: unknown): string {
-  const metadata: unknown =
-    typeof answer === "object" && answer !== null ? Reflect.get(answer, "metadata") : undefined;
-  const revision: unknown =
-    typeof metadata === "object" && metadata !== null ? Reflect.get(metadata, "resourceVersion") : undefined;
-  return typeof revision === "string" ? revision : "";
-}
 
 async function getTables(
   session: Session,
@@ -185,7 +177,7 @@ async function* changes(session: Session, named: Named, from: string, options: G
       ...(accept ? { accept } : {}),
     });
     for await (const event of stream) {
-      revision = revisionOf(event.object) || revision;
+      revision = metaOf(event.object, "resourceVersion") || revision;
       yield event;
     }
   }

@@ -118,6 +118,16 @@ export function itemsOf(answer: unknown): Resource[] {
   return isFields(answer) && Array.isArray(answer.items) ? answer.items.map(asResource) : [];
 }
 
+/** @param selector of labels; all of the kind without it */
+export async function listObjects(
+  session: Session,
+  kind: ServedKind,
+  selector?: string,
+): Promise<Resource[]> {
+  const path = `${pathTo(session, { kind })}${query({ labelSelector: selector })}`;
+  return itemsOf(await session.client.request({ method: "GET", path }));
+}
+
 /** The object, or undefined when there is none. */
 export async function read(client: HttpClient, path: string): Promise<Resource | undefined> {
   try {
@@ -134,10 +144,7 @@ export async function readNamed(session: Session, named: Named & { name: string 
   const { client } = session;
   const found = await read(client, pathTo(session, named));
   if (found) return found;
-  const others = await client
-    .request({ method: "GET", path: pathTo(session, { kind: named.kind }) })
-    .then(itemsOf)
-    .catch(() => []);
+  const others = await listObjects(session, named.kind).catch(() => []);
   throw notFound(
     session,
     named,

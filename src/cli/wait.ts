@@ -8,6 +8,7 @@ import { parseTemplate, valuesAt } from "./jsonpath.ts";
 import {
   asResource,
   itemsOf,
+  listObjects,
   openSession,
   type Place,
   parseNames,
@@ -107,11 +108,7 @@ export async function wait(
       } else targets.push({ kind, name, object: await readNamed(session, { kind, name }) });
       continue;
     }
-    const list = await session.client.request({
-      method: "GET",
-      path: `${pathTo(session, { kind })}${query({ labelSelector: options.selector })}`,
-    });
-    const items = itemsOf(list);
+    const items = await listObjects(session, kind, options.selector);
     if (items.length === 0) throw new UserError(`there are no ${kind.plural} to wait for`);
     for (const object of items)
       targets.push({ kind, name: object.metadata.name, namespace: object.metadata.namespace, object });

@@ -15,7 +15,7 @@ import { isOwnLink } from "./network/network-names.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
 import { modelWatts } from "./watts-model.ts";
-import { readNetworks } from "./wire.ts";
+import { readAddressLink, readNetworks } from "./wire.ts";
 
 const read = (path: string): string | undefined => {
   try {
@@ -220,8 +220,12 @@ function powerOf(cpu: HostFacts["cpu"]): HostFacts["power"] {
   return { idleWatts: curve[0] ?? 0, maxWatts: curve.at(-1) ?? 0, curve, modelled: like };
 }
 
-/** @throws Error when QEMU is not installed */
-export async function readFacts(stateFolder: string, profile?: DeclaredProfile): Promise<HostFacts> {
+/** @param address where other hosts reach it @throws Error when QEMU is not installed */
+export async function readFacts(
+  stateFolder: string,
+  address: string,
+  profile?: DeclaredProfile,
+): Promise<HostFacts> {
   const version = /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "unknown";
   const bootId = read("/proc/sys/kernel/random/boot_id") ?? "";
   const verdict = await accelerator(stateFolder, `${bootId} ${release()} ${version}`);
@@ -234,6 +238,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
   const cpu = profile?.cpu ?? (await readCpu());
   const power = profile ? profile.power : powerOf(cpu);
   const offers = await readOffers();
+  const addressLink = readAddressLink(address, profile !== undefined);
   return {
     source: profile ? "declared" : "measured",
     cpu,
@@ -244,6 +249,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     ...(profile ? {} : { numaNodes: nodes }),
     disks: readDisks(),
     links: readLinks(profile !== undefined),
+    ...(addressLink ? { addressLink } : {}),
     networks: readNetworks(profile !== undefined),
     ...(profile || supplies.length === 0 ? {} : { powerSupplies: supplies }),
     ...(power ? { power } : {}),

@@ -115,7 +115,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     mostAtOnce: MOST_AT_ONCE,
   });
   const profile = options.profile === undefined ? undefined : readProfile(options.profile);
-  const facts = await readFacts(stateFolder, profile);
+  const facts = await readFacts(stateFolder, address, profile);
   log.info("agent.facts", { accelerator: facts.qemu.accelerator, reason: facts.qemu.reason });
   const networking = new Networking({ stateFolder, address, extraPeers: options.vxlanPeer });
   const environment = new RealEnvironment({

@@ -89,6 +89,21 @@ const Facts = Type.Object(
         up: Type.Boolean(),
       }),
     ),
+    addressLink: Type.Optional(
+      Type.Object(
+        {
+          name: Type.String(),
+          mbps: Type.Integer({
+            description:
+              "What one connection gets: of a bridge, bond or VLAN by the cards below it; 0 when unknown.",
+          }),
+        },
+        {
+          description:
+            "The link that has its address (status.address), over which machines move; as of the agent's start.",
+        },
+      ),
+    ),
     networks: Type.Optional(
       Type.Array(Network, {
         description:

@@ -240,4 +240,4 @@ export function isUnderWay(migration: Migration): boolean {
 /** Chosen before anything is begun. */
 export const toOf = ({ spec }: Migration): string => spec.to ?? "";
 
-export { converges, fastest, linkOf, memoryToSend, restMs, type Way, wayOf } from "./way.ts";
+export { converges, linkOf, linksOf, memoryToSend, moveMbpsOf, restMs, type Way, wayOf } from "./way.ts";

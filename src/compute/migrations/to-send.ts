@@ -4,7 +4,7 @@ import { parseBytes } from "../../resource/quantity.ts";
 import { Host } from "../hosts/kinds.ts";
 import type { Instance } from "../kinds.ts";
 import type { Migration, Transfer } from "./kinds.ts";
-import { fastest, memoryToSend, wayOf } from "./way.ts";
+import { linksOf, memoryToSend, wayOf } from "./way.ts";
 
 export async function toSendOf(
   client: Client,
@@ -15,7 +15,7 @@ export async function toSendOf(
   const ends = await Promise.all(
     [spec.host, to].map(async (name = "") => {
       const { facts } = (await client.get(Host, { name }))?.status ?? {};
-      return facts && { linkMbps: fastest(facts.links), accelerator: facts.qemu.accelerator };
+      return facts && { ...linksOf(facts), accelerator: facts.qemu.accelerator };
     }),
   );
   const { accelerator, usage } = status ?? {};

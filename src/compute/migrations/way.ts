@@ -20,9 +20,12 @@ export interface Way {
   how: "passes" | "once" | "postCopy";
 }
 
-/** What its way takes of a host; of `linkMbps` 0: it does not tell. */
+/** What its way takes of a host; 0: it does not tell. */
 interface End {
+  /** Of its fastest link. */
   linkMbps: number;
+  /** What a move gets of the link that has the host's address; absent: an older agent, which does not tell which that is. */
+  moveMbps?: number;
   accelerator?: string;
 }
 
@@ -31,13 +34,23 @@ interface Guest {
   platform?: { accelerator: string };
 }
 
-/** Of a host's links, as its agent tells them, the one that moves go over; 0: none is known. */
-export const fastest = (links: readonly { mbps: number }[]): number =>
-  Math.max(0, ...links.map(({ mbps }) => mbps));
+/** As its agent tells them. */
+interface Links {
+  links: readonly { mbps: number }[];
+  addressLink?: { mbps: number };
+}
+
+export const linksOf = ({ links, addressLink }: Links): Pick<End, "linkMbps" | "moveMbps"> => ({
+  linkMbps: Math.max(0, ...links.map(({ mbps }) => mbps)),
+  ...(addressLink ? { moveMbps: addressLink.mbps } : {}),
+});
+
+/** What a move gets of the host's links, megabits per second; 0: it is not known. */
+export const moveMbpsOf = ({ linkMbps, moveMbps = linkMbps }: End): number => moveMbps;
 
 /** In megabits per second. */
 export const linkOf = (from: End | undefined, to: End | undefined): number =>
-  Math.min(from?.linkMbps || USUAL_MBPS, to?.linkMbps || USUAL_MBPS);
+  Math.min(...[from, to].map((end) => (end && moveMbpsOf(end)) || USUAL_MBPS));
 
 export function wayOf(
   { platform }: Guest,

@@ -3,7 +3,7 @@ import type { Has, Needs } from "../../compute/hardware/kinds.ts";
 import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, LatencySensitivity, Platform, VirtualMachine } from "../../compute/kinds.ts";
-import { fastest, isFinal, type Migration } from "../../compute/migrations/kinds.ts";
+import { isFinal, linksOf, type Migration } from "../../compute/migrations/kinds.ts";
 import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
@@ -66,6 +66,8 @@ export interface HostView {
   reservable?: Reservable;
   ssd: boolean;
   linkMbps: number;
+  /** What a move gets of the link that has its address; absent: its agent does not tell which that is. */
+  moveMbps?: number;
   /** What its machines may use at most by their limits; of what is absent nothing is said. */
   budget?: Partial<Io>;
   /** What it is made of, for rules of policies; absent of one that is only declared (simulate/hosts.ts). */
@@ -202,7 +204,7 @@ export function viewHost(host: Host): HostView | undefined {
     has: facts.qemu,
     reservable: given.reservable,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
-    linkMbps: fastest(facts.links),
+    ...linksOf(facts),
     ...(budget ? { budget } : {}),
     facts,
     ...(memoryErrors ? { memoryErrorsLastDay: sumOf(memoryErrors.modules) } : {}),

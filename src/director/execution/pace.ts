@@ -6,6 +6,7 @@
  *  - Of a policy's machines no more than it allows (Policy.spec.moves.concurrent).
  *  - Moves of machines that a policy spreads or keeps together never overlap: whether such a rule holds depends on which of them ends first.
  */
+import { moveMbpsOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { crowd } from "../planning/limits.ts";
@@ -17,7 +18,7 @@ const MOST_PER_HOST = 4;
 
 /** In how many moves a host takes part at once. */
 export const movesAtOnce = (host: HostView | undefined): number =>
-  Math.min(MOST_PER_HOST, 1 + Math.floor((host?.linkMbps ?? 0) / MBPS_PER_MOVE));
+  Math.min(MOST_PER_HOST, 1 + Math.floor((host ? moveMbpsOf(host) : 0) / MBPS_PER_MOVE));
 
 /** A move that is under way, whoever asked for it. */
 export type UnderWay = Pick<Move, "namespace" | "vm" | "from" | "to">;

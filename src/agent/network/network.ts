@@ -19,6 +19,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Network } from "../../compute/networks/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../../resource/subnet.ts";
 import { run, succeeds } from "../../system/run.ts";
+import { Serial } from "../../system/serial.ts";
 import { bothOf } from "../both.ts";
 import { PrepareError } from "../prepare-error.ts";
 import type { Trace } from "../traces.ts";
@@ -60,7 +61,8 @@ export class Networking {
   readonly #limits = new Map<string, TapLimits>();
   /** By network: what it was last made for. */
   readonly #made = new Map<string, string>();
-  #work: Promise<unknown> = Promise.resolve();
+  /** One change at a time: two of them at once would both find a link missing and both make it. */
+  readonly #changes = new Serial();
 
   constructor(options: { stateFolder: string; address: string; extraPeers?: readonly string[] }) {
     this.#stateFolder = options.stateFolder;
@@ -71,7 +73,7 @@ export class Networking {
 
   /** Makes the network's bridge, VXLAN and DHCP here, or brings them in line with `peers` (addresses of all hosts) and `reservations`. */
   ensure(network: Network, peers: readonly string[], reservations: readonly Reservation[]): Promise<void> {
-    return this.#serially(() => this.#ensure(network, peers, reservations));
+    return this.#changes.run(() => this.#ensure(network, peers, reservations));
   }
 
   /** As `ensure`, but takes a network that this agent has made for the same as it made it: nothing but DHCP is looked after. */
@@ -80,20 +82,13 @@ export class Networking {
     peers: readonly string[],
     reservations: readonly Reservation[],
   ): Promise<void> {
-    return this.#serially(async () => {
+    return this.#changes.run(async () => {
       const { name } = network.metadata;
       const isMade = this.#made.get(name) === madeFor(network, peers) && exists(linkName("b", name));
       await (isMade
         ? this.#dnsmasq.get(name)?.ensure(reservations)
         : this.#ensure(network, peers, reservations));
     });
-  }
-
-  /** One change at a time: two of them at once would both find a link missing and both make it. */
-  #serially<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.#work.then(work, work);
-    this.#work = next.catch(() => undefined);
-    return next;
   }
 
   async #ensure(
@@ -249,7 +244,7 @@ export class Networking {
     user: { uid: number; gid: number },
     limits: TapLimits = {},
   ): Promise<string> {
-    return this.#serially(async () => {
+    return this.#changes.run(async () => {
       const tap = tapName(ofRun);
       const isNew = !exists(tap);
       // Debian's udev makes it 0666; without udev it may be 0600. Opening it gives nobody anything without a tap of his own.
@@ -291,7 +286,7 @@ export class Networking {
 
   async removeTap(ofRun: { uid: string; mac: string }): Promise<void> {
     const tap = tapName(ofRun);
-    await this.#serially(async () => {
+    await this.#changes.run(async () => {
       if (exists(tap)) await succeeds("ip", ["link", "del", tap]);
       const { send } = this.#limits.get(tap) ?? { send: 0 };
       this.#limits.delete(tap);
@@ -305,7 +300,7 @@ export class Networking {
    * @param nics of the runs on this host, whether or not they have a tap by now; those made meanwhile stay guarded
    */
   async guard(nics: readonly (GuardedNic & { network: Network; limits?: TapLimits })[]): Promise<void> {
-    await this.#serially(async () => {
+    await this.#changes.run(async () => {
       const told = new Set(nics.map(({ tap }) => tap));
       const others = this.#guard.nics.filter(({ tap }) => !told.has(tap));
       const here = [...nics.filter(({ network }) => isGuarded(network)), ...others];
@@ -323,12 +318,12 @@ export class Networking {
   /** What this installation has made here. */
   async traces(): Promise<Trace[]> {
     const traces = await networkTraces(this.#stateFolder);
-    return traces.map((trace) => ({ ...trace, remove: () => this.#serially(() => trace.remove()) }));
+    return traces.map((trace) => ({ ...trace, remove: () => this.#changes.run(() => trace.remove()) }));
   }
 
   /** A network that is no more, unless a machine has a tap on it still. */
   async remove(name: string): Promise<void> {
-    await this.#serially(async () => {
+    await this.#changes.run(async () => {
       this.#dnsmasq.delete(name);
       this.#made.delete(name);
       const [bridge, vxlan] = [linkName("b", name), linkName("x", name)];

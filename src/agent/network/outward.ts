@@ -15,6 +15,7 @@
 import { createHash } from "node:crypto";
 import { parseTcp } from "../../qemu/sockets.ts";
 import { run, succeeds } from "../../system/run.ts";
+import { Serial } from "../../system/serial.ts";
 import { tableComment } from "./network-names.ts";
 
 /** Of packets of a VXLAN; one bit, the others are left to others. */
@@ -30,7 +31,8 @@ export const outwardTable = (stateFolder: string): string =>
 export class Outward {
   readonly #table: string;
   readonly #comment: string;
-  #work: Promise<unknown> = Promise.resolve();
+  /** One change at a time: `set` must not take out a user that has been let in meanwhile. */
+  readonly #changes = new Serial();
 
   constructor(stateFolder: string) {
     this.#table = outwardTable(stateFolder);
@@ -39,7 +41,7 @@ export class Outward {
 
   /** From now on; before anything runs as this user. */
   confine(user: number): Promise<void> {
-    return this.#serially(async () => {
+    return this.#changes.run(async () => {
       if (!(await succeeds("nft", [`add element inet ${this.#table} users { ${user} }`])))
         await this.#write([user]);
     });
@@ -47,7 +49,7 @@ export class Outward {
 
   /** These and no others, and all rules are as they should be. @param users looked at when no `confine` is under way */
   set(users: () => readonly number[]): Promise<void> {
-    return this.#serially(async () => {
+    return this.#changes.run(async () => {
       await this.#write(users(), [`flush set inet ${this.#table} users`]);
     });
   }
@@ -63,18 +65,11 @@ export class Outward {
     // Of one that is there already, the time would not begin anew.
     const timed = element("add", ` timeout ${ALLOWED_S}s`);
     const script = [timed, element("delete"), timed].join("\n");
-    return this.#serially(async () => {
+    return this.#changes.run(async () => {
       if (await succeeds("nft", [script])) return;
       await this.#write([user]);
       await run("nft", [script]);
     });
-  }
-
-  /** One change at a time: `set` must not take out a user that has been let in meanwhile. */
-  #serially<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.#work.then(work, work);
-    this.#work = next.catch(() => undefined);
-    return next;
   }
 
   /** In one transaction. What is allowed just now stays so. */

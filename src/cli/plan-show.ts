@@ -1,10 +1,10 @@
 /** `vireo plan` and `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
 import { pathOf } from "../client/paths.ts";
 import { describeEffect, describeMeasured } from "../director/execution/effect-words.ts";
-import { byAge } from "../director/execution/kept.ts";
 import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
 import { type Previewed, previewedFrom } from "../director/planning/answers.ts";
+import { byAge } from "../resource/object.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { missing } from "./missing.ts";
 import { openSession, type Place, parseName } from "./resources.ts";

@@ -8,9 +8,19 @@ import { placedDisks } from "./changes/places.ts";
 import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
 import { INSTANCE_FINALIZER, Instance, VirtualMachine, VM_LABEL } from "./kinds.ts";
 
-/** "namespace/name" of the machine that an instance, a migration or a snapshot is about. */
-export const keyOfMachine = ({ metadata, spec }: { metadata: ObjectMeta; spec: { vm: string } }): string =>
-  `${metadata.namespace}/${spec.vm}`;
+/** An instance, a migration or a snapshot, say. */
+interface OfMachine {
+  metadata: ObjectMeta;
+  spec: { vm: string };
+}
+
+/** "namespace/name" of its machine. */
+export const keyOfMachine = ({ metadata, spec }: OfMachine): string => `${metadata.namespace}/${spec.vm}`;
+
+/** Its machine, as what events are about. */
+export function aboutMachine({ metadata: { namespace }, spec }: OfMachine) {
+  return { kind: VirtualMachine.kind, name: spec.vm, ...(namespace ? { namespace } : {}) };
+}
 
 export function at({ metadata }: { metadata: ObjectMeta }): ObjectName {
   return { name: metadata.name, ...(metadata.namespace ? { namespace: metadata.namespace } : {}) };
@@ -37,6 +47,16 @@ export async function freshInstances(client: Client, vm: VirtualMachine): Promis
       `instance ${odd.name} of it is stored in a shape that cannot be read (${odd.annotations?.[INVALID] ?? "unknown"}), so it is not known what runs; mend that instance, or delete it`,
     );
   return instancesOf(vm, items);
+}
+
+/** The same where one that cannot be read is told, and tried again after ODD_RETRY_MS. */
+export async function instancesOrOdd(client: Client, vm: VirtualMachine): Promise<Instance[] | OddInstance> {
+  try {
+    return await freshInstances(client, vm);
+  } catch (error) {
+    if (error instanceof OddInstance) return error;
+    throw error;
+  }
 }
 
 /**

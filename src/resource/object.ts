@@ -93,6 +93,10 @@ export function keyOf(object: { metadata: ObjectMeta }): string {
   return namespace ? `${namespace}/${name}` : name;
 }
 
+/** The oldest first; of the same second by name. */
+export const byAge = ({ metadata: a }: { metadata: ObjectMeta }, { metadata: b }: { metadata: ObjectMeta }) =>
+  (a.creationTimestamp ?? "").localeCompare(b.creationTimestamp ?? "") || a.name.localeCompare(b.name);
+
 /** RFC 3339 in whole seconds, as Kubernetes writes metadata times. */
 export function timestamp(date: Date): string {
   return date.toISOString().replace(/\.\d+Z$/, "Z");

@@ -18,13 +18,15 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
-import { getCondition } from "../../resource/object.ts";
+import { byAge, getCondition } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import {
+  aboutMachine,
   createInstance,
   deleteInstance,
   freshInstances,
+  instancesOrOdd,
   keyOfMachine,
   ODD_RETRY_MS,
   OddInstance,
@@ -127,12 +129,9 @@ class MigrationReconciler {
       for (const m of open) await this.#end(m, failed(`machine ${name} does not exist`));
       return undefined;
     }
-    let instances: Instance[];
-    try {
-      instances = await freshInstances(this.#client, vm);
-    } catch (error) {
-      if (!(error instanceof OddInstance)) throw error;
-      for (const m of open) await this.#wait(m, `waits: ${error.message}`);
+    const instances = await instancesOrOdd(this.#client, vm);
+    if (instances instanceof OddInstance) {
+      for (const m of open) await this.#wait(m, `waits: ${instances.message}`);
       return { requeueAfterMs: ODD_RETRY_MS };
     }
     await this.#abortStrays(items, instances);
@@ -419,9 +418,7 @@ class MigrationReconciler {
   }
 
   #report(m: Migration, type: "Normal" | "Warning", reason: string, message: string): void {
-    const { namespace } = m.metadata;
-    const about = { kind: VirtualMachine.kind, name: m.spec.vm, ...(namespace ? { namespace } : {}) };
-    this.#events.record(about, type, reason, message);
+    this.#events.record(aboutMachine(m), type, reason, message);
   }
 
   #now(): string {
@@ -433,10 +430,3 @@ const isTargetOf = (instance: Instance, m: Migration): boolean =>
   instance.spec.incoming === true &&
   instance.spec.predecessor === m.status?.source &&
   instance.metadata.labels?.[MIGRATION_LABEL] === m.metadata.name;
-
-function byAge(a: Migration, b: Migration): number {
-  return (
-    (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? "") ||
-    a.metadata.name.localeCompare(b.metadata.name)
-  );
-}

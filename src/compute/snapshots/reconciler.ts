@@ -16,7 +16,7 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
-import { freshInstances, keyOfMachine, ODD_RETRY_MS, OddInstance } from "../actions.ts";
+import { instancesOrOdd, keyOfMachine, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
@@ -111,13 +111,10 @@ class SnapshotReconciler {
       this.#client.list(Rollback, { namespace, fieldSelector }),
     ]);
     if (!vm || vm.metadata.deletionTimestamp) return this.#machineGone(name, vm, snapshots, rollbacks);
-    let instances: Instance[];
-    try {
-      instances = await freshInstances(this.#client, vm);
-    } catch (error) {
-      if (!(error instanceof OddInstance)) throw error;
+    const instances = await instancesOrOdd(this.#client, vm);
+    if (instances instanceof OddInstance) {
       for (const operation of operations({ vm, snapshots, rollbacks, instances: [] }))
-        await this.#status.note(operation, `waits: ${error.message}`);
+        await this.#status.note(operation, `waits: ${instances.message}`);
       return { requeueAfterMs: ODD_RETRY_MS };
     }
     const view = { vm, snapshots, rollbacks, instances };

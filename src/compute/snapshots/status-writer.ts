@@ -4,7 +4,7 @@ import type { Client } from "../../client/client.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
 import { setCondition } from "../../resource/object.ts";
-import { VirtualMachine } from "../kinds.ts";
+import { aboutMachine } from "../actions.ts";
 import { Rollback, Snapshot } from "./kinds.ts";
 import type { Operation } from "./next.ts";
 
@@ -100,15 +100,8 @@ export class SnapshotStatusWriter {
   }
 
   /** To people, of the machine. */
-  report(
-    { metadata, spec }: Snapshot | Rollback,
-    type: "Normal" | "Warning",
-    reason: string,
-    message: string,
-  ): void {
-    const { namespace } = metadata;
-    const about = { kind: VirtualMachine.kind, name: spec.vm, ...(namespace ? { namespace } : {}) };
-    this.#events.record(about, type, reason, message);
+  report(object: Snapshot | Rollback, type: "Normal" | "Warning", reason: string, message: string): void {
+    this.#events.record(aboutMachine(object), type, reason, message);
   }
 
   #now(): string {

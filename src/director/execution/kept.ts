@@ -1,6 +1,6 @@
 /** Which plans are kept when they are over, and with them (by owner reference) their Migrations. Pure. */
 
-import type { ObjectMeta } from "../../resource/object.ts";
+import { byAge, type ObjectMeta } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
 import { endOf, isFinalPlan, type Plan, type Policy } from "../kinds.ts";
 
@@ -16,11 +16,6 @@ export const byEnd = (a: Plan, b: Plan): number => {
   const [x, y] = [endOf(a), endOf(b)];
   return x === y ? byAge(a, b) : x - y;
 };
-
-/** The oldest first. */
-export const byAge = (a: Plan, b: Plan): number =>
-  (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? "") ||
-  (a.metadata.name < b.metadata.name ? -1 : 1);
 
 /** How long policies have machines stay where they came to, ms, by "namespace/name"; of those of which one says so. */
 export function staysOf(

@@ -31,6 +31,21 @@ export interface Seen {
  */
 export const othersFirst = (): Promise<void> => turn();
 
+/** Others wait for so long at most, while something is done in pieces. */
+const PIECE_MS = 15;
+
+/** Does what comes in pieces, and has others first now and then. */
+export async function inPieces<T>(work: Iterator<void, T>): Promise<T> {
+  let begin = performance.now();
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+    if (performance.now() - begin < PIECE_MS) continue;
+    await othersFirst();
+    begin = performance.now();
+  }
+}
+
 /** What was seen of the machines that a client has read; for a while, as it holds all that it saw. */
 const known = new WeakMap<Client, { views: KeptViews; forgetting: NodeJS.Timeout }>();
 const FORGOTTEN_MS = 5 * 60_000;

@@ -4,63 +4,12 @@ import { describe, expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { hindrance } from "../execution/recheck.ts";
-import type { Policy } from "../kinds.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
-import { failoverFaults, survivalOf } from "./failover.ts";
+import { estateOf, faultsOf, GiB, host, machine, policy } from "../testing/surviving.ts";
+import { survivalOf } from "./failover.ts";
 
-const GiB = 2 ** 30;
-
-const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 16,
-  memoryBytes: 4 * GiB,
-  mhz: 2000,
-  cores: 16,
-  cpuModel: "x",
-  accelerator: "tcg",
-  ssd: true,
-  linkMbps: 1000,
-  idleWatts: 50,
-  maxWatts: 100,
-  ...more,
-});
-const machine = (name: string, gib: number, on?: string, more: Partial<MachineView> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app: "web" },
-  cpus: 1,
-  memoryBytes: gib * GiB,
-  ...(on ? { host: on } : {}),
-  movable: true,
-  since: 0,
-  ...more,
-});
-const policy = (spec: Partial<Policy["spec"]>, name = "web"): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name, namespace: "default" },
-  spec: {
-    selector: { matchLabels: { app: "web" } },
-    goals: [{ goal: "balanced", weight: 1 }],
-    automation: "act",
-    priority: 0,
-    failover: { per: "host", losses: 1 },
-    ...spec,
-  },
-});
-const estateOf = (hosts: HostView[], machines: MachineView[], ...policies: Policy[]): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
-const faultsOf = (estate: Estate, i = 0) => failoverFaults(estate).get(estate.policies[i] as Policy) ?? [];
 const [A, B, C, D] = ["a", "b", "c", "d"].map((name) => host(name));
 const ABCD = [A, B, C, D] as HostView[];
 

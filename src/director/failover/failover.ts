@@ -25,6 +25,19 @@ export function demandsOf(estate: Estate): Demand[] {
 /** Made once for an estate, and carried on with its moves; undefined: no policy asks for it. */
 export function survivalOf(estate: Estate): Survival | undefined {
   const index = indexOf(estate);
+  const isNew = !known.has(index);
+  const survival = unproven(estate);
+  if (isNew) survival?.sync();
+  return survival;
+}
+
+/** Has it known what is survived before it is asked, piece by piece: between two of them others may have their turn, but nothing may be moved. */
+export function* proveSurvival(estate: Estate): Generator<void> {
+  yield* unproven(estate)?.catchUp() ?? [];
+}
+
+function unproven(estate: Estate): Survival | undefined {
+  const index = indexOf(estate);
   const made = known.get(index);
   if (made) made.estate = estate;
   if (made !== undefined) return made ?? undefined;
@@ -136,6 +149,10 @@ function inTheWay(
   return [...all];
 }
 
+/** Of what cannot be proven, since there is not room enough that most of it follows from less, and is too much to be looked at. */
+export const cannotLook = ({ losses, per }: Demand, count: number): string =>
+  `it cannot be proven: any ${losses} ${per}s are ${count} losses, more than can be looked at one by one; it could be if ${losses} more ${per}s as large as the largest were empty, or fewer were to be lost at once`;
+
 const EACH = 5;
 
 /** By policy: what is not survived now, or not known. Of those that are not in it all is proven. */
@@ -146,23 +163,34 @@ export function failoverFaults(estate: Estate): Map<Policy, string[]> {
     for (const demand of fault.demands) faults.set(demand, [...(faults.get(demand) ?? []), fault]);
   return new Map(
     (survival?.demands ?? []).flatMap((demand) => {
-      const told = survival ? wordsOf(estate, survival, demand, faults.get(demand) ?? []) : [];
+      const told = survival
+        ? wordsOf(estate, survival, demand, faults.get(demand) ?? [], faults.size === 0)
+        : [];
       const policy = policyOfDemand.get(demand);
       return policy && told.length > 0 ? [[policy, told] as const] : [];
     }),
   );
 }
 
-function wordsOf(estate: Estate, survival: Survival, demand: Demand, own: readonly Fault[]): string[] {
+/** @param all whether all is survived that was looked at */
+function wordsOf(
+  estate: Estate,
+  survival: Survival,
+  demand: Demand,
+  own: readonly Fault[],
+  all: boolean,
+): string[] {
   const more = own.length > EACH ? [`and ${own.length - EACH} more`] : [];
   const tooMany = survival.losses.tooMany.get(demand);
   return [
     ...own.slice(0, EACH).map((fault) => inWords(estate, fault, "is")),
     ...more,
-    ...(tooMany === undefined || own.length > 0
+    ...(tooMany === undefined
       ? []
       : [
-          `it cannot be proven: any ${demand.losses} ${demand.per}s are ${tooMany} losses, more than can be looked at; those of the fullest are survived`,
+          own.length > 0
+            ? `and not all losses of ${demand.losses} ${demand.per}s were looked at`
+            : `${cannotLook(demand, tooMany)}${all ? "; those of the fullest are survived" : ""}`,
         ]),
   ];
 }

@@ -4,6 +4,7 @@
 import { domainOf, type Estate, type Level } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
 import { DOMAINS, isWithin } from "../kinds.ts";
+import { Parts } from "./parts.ts";
 
 /** Something that is to survive. */
 export interface Demand {
@@ -18,14 +19,18 @@ export interface Demand {
 
 export const NOBODY: ReadonlySet<Demand> = new Set();
 
-/** More losses than these are not looked at one by one. */
-const MOST_EVENTS = 20_000;
+/** More losses of a group than these are not looked at one by one. */
+export const MOST_EVENTS = 20_000;
 
 /** Losses of so many of one level, and what asks to survive them. */
-interface Group {
+export interface Group {
   level: number;
   losses: number;
   member: Uint8Array;
+  /** Where there are many: what proves most without looking at them; then only those are losses here of which it does not. */
+  parts?: Parts;
+  /** By their domains, of a group with parts: sets that are looked at one by one. */
+  sets: Map<string, number>;
   /** By machine. */
   demandsOf: Map<number, Demand[]>;
   demands: Demand[];
@@ -34,6 +39,8 @@ interface Group {
 interface Event {
   group: Group;
   domains: readonly number[];
+  /** Room is sought in this part alone: of itself it tells of no loss. */
+  part?: number;
 }
 
 function addMember(group: Group, at: number, demand: Demand): void {
@@ -62,14 +69,17 @@ export class Losses {
   /** Demands of which there are more losses than can be looked at. */
   readonly tooMany = new Map<Demand, number>();
   private readonly index: EstateIndex;
-  private readonly groups: Group[] = [];
+  private readonly takesMachines: (h: number) => boolean;
+  readonly groups: Group[] = [];
   private readonly events: Event[] = [];
   /** By level and domain: its losses, and its hosts. */
   private readonly eventsOf: Map<number, number[]>[] = DOMAINS.map(() => new Map());
   private readonly hostsOf: Map<number, number[]>[] = DOMAINS.map(() => new Map());
 
-  constructor(estate: Estate, index: EstateIndex, demands: readonly Demand[]) {
+  /** @param takes whether the host takes machines */
+  constructor(estate: Estate, index: EstateIndex, demands: readonly Demand[], takes: (h: number) => boolean) {
     this.index = index;
+    this.takesMachines = takes;
     for (const [l, hosts] of this.hostsOf.entries())
       for (let h = 0; h < estate.hosts.length; h++) listOf(hosts, this.domainAt(l, h)).push(h);
     for (const demand of demands) this.groupFor(demand);
@@ -98,37 +108,86 @@ export class Losses {
     const level = DOMAINS.indexOf(per);
     if (this.groups.some((group) => group.level === level && group.losses === losses)) return;
     const member = new Uint8Array(this.index.machines.length);
-    this.groups.push({ level, losses, member, demands: [], demandsOf: new Map() });
+    this.groups.push({ level, losses, member, demands: [], demandsOf: new Map(), sets: new Map() });
   }
 
   private addEvents(group: Group): void {
     const { level, losses } = group;
-    const hostsOf = this.hostsOf[level] as Map<number, number[]>;
-    const eventsOf = this.eventsOf[level] as Map<number, number[]>;
-    let domains = [...hostsOf.keys()];
-    const count = choose(domains.length, Math.min(losses, domains.length));
-    if (losses > 1 && count > MOST_EVENTS) {
-      for (const demand of group.demands)
-        if (demand.losses === losses && DOMAINS.indexOf(demand.per) === level)
-          this.tooMany.set(demand, count);
-      // The heaviest at least.
-      let few = losses;
-      while (few < domains.length && choose(few + 1, losses) <= MOST_EVENTS) few++;
-      const weight = new Map(
-        domains.map((d) => [d, this.weightOf(hostsOf.get(d) ?? [], group.member)] as const),
-      );
-      domains.sort((a, b) => (weight.get(b) ?? 0) - (weight.get(a) ?? 0) || a - b);
-      domains = domains.slice(0, few);
+    const domains = [...(this.hostsOf[level] as Map<number, number[]>).keys()];
+    const most = Math.min(losses, domains.length);
+    const ways = domains.length * (2 * losses - 1);
+    if (losses > 1 && choose(domains.length, most) > ways) {
+      group.parts = new Parts(this.index, group, this.takesMachines);
+      for (const d of domains)
+        for (let part = 0; part < group.parts.count; part++) this.add({ group, domains: [d], part });
+      return;
     }
     const add = (from: number, taken: readonly number[]): void => {
-      if (taken.length === Math.min(losses, domains.length)) {
-        const e = this.events.push({ group, domains: taken }) - 1;
-        for (const d of taken) listOf(eventsOf, d).push(e);
+      if (taken.length === most) {
+        this.add({ group, domains: taken });
         return;
       }
       for (let i = from; i < domains.length; i++) add(i + 1, [...taken, domains[i] as number]);
     };
     if (domains.length > 0) add(0, []);
+  }
+
+  private add(event: Event): number {
+    const e = this.events.push(event) - 1;
+    const eventsOf = this.eventsOf[event.group.level] as Map<number, number[]>;
+    for (const d of event.domains) listOf(eventsOf, d).push(e);
+    return e;
+  }
+
+  /** The set is one of the losses from now on. */
+  addSet(group: Group, domains: readonly number[]): number {
+    const e = this.add({ group, domains });
+    group.sets.set(domains.join(), e);
+    return e;
+  }
+
+  /** There are more sets that have to be looked at one by one than can be. */
+  giveUp(group: Group): void {
+    const count = choose(this.hostsOf[group.level]?.size ?? 0, group.losses);
+    for (const demand of group.demands)
+      if (demand.losses === group.losses && DOMAINS.indexOf(demand.per) === group.level)
+        this.tooMany.set(demand, count);
+  }
+
+  isGivenUp(group: Group): boolean {
+    return group.demands.some((demand) => this.tooMany.has(demand));
+  }
+
+  takeUp(group: Group): void {
+    for (const demand of group.demands) this.tooMany.delete(demand);
+  }
+
+  /** The heaviest, of whose sets as many can be looked at one by one as can be of any. */
+  heaviest({ level, losses, member }: Group): number[] {
+    const hostsOf = this.hostsOf[level] as Map<number, number[]>;
+    const weighed = [...hostsOf].map(([d, hosts]) => ({ d, weight: this.weightOf(hosts, member) }));
+    weighed.sort((a, b) => b.weight - a.weight || a.d - b.d);
+    let few = losses;
+    while (few < weighed.length && choose(few + 1, losses) <= MOST_EVENTS) few++;
+    return weighed.slice(0, few).map(({ d }) => d);
+  }
+
+  /** What it is a way of, when room is sought in a part alone. */
+  partOf(e: number): { group: Group; parts: Parts; domain: number; part: number } | undefined {
+    const { group, part, domains } = this.events[e] as Event;
+    if (part === undefined || !group.parts) return undefined;
+    return { group, parts: group.parts, domain: domains[0] as number, part };
+  }
+
+  /** The losses of that domain alone, into each part. */
+  partsOf(group: Group, domain: number): number[] {
+    const { eventsOf, events } = this;
+    const isOwn = (e: number) => events[e]?.group === group && events[e]?.part !== undefined;
+    return (eventsOf[group.level]?.get(domain) ?? []).filter(isOwn);
+  }
+
+  groupOf(e: number): Group {
+    return (this.events[e] as Event).group;
   }
 
   private weightOf(hosts: readonly number[], member: Uint8Array): number {
@@ -152,7 +211,11 @@ export class Losses {
   /** The hosts that are lost. */
   hostsIn(e: number): number[] {
     const { group, domains } = this.events[e] as Event;
-    return domains.flatMap((d) => this.hostsOf[group.level]?.get(d) ?? []);
+    return this.hostsOfSet(group, domains);
+  }
+
+  hostsOfSet({ level }: Group, domains: readonly number[]): number[] {
+    return domains.flatMap((d) => this.hostsOf[level]?.get(d) ?? []);
   }
 
   /** Losses that take the host. */
@@ -170,9 +233,12 @@ export class Losses {
 
   /** Whether the machine has to find room elsewhere then. @param without as if these did not ask */
   asks(e: number, at: number, without: ReadonlySet<Demand> = NOBODY): boolean {
-    const { member } = (this.events[e] as Event).group;
+    return this.asksIn((this.events[e] as Event).group, at, without);
+  }
+
+  asksIn({ member, demandsOf }: Group, at: number, without: ReadonlySet<Demand> = NOBODY): boolean {
     if (member[at] !== 1) return false;
-    return without.size === 0 || this.demandsOf(e, at).some((demand) => !without.has(demand));
+    return without.size === 0 || (demandsOf.get(at) ?? []).some((demand) => !without.has(demand));
   }
 
   /** Who asks for the machine. */

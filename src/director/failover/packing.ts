@@ -20,10 +20,16 @@ const SPREAD = 7919;
 /** Of more machines than these no other way is sought than the first. */
 const MOST_SEARCHED = 300;
 
-export type Packed =
-  | { found: "yes"; machines: readonly number[]; to: Int32Array }
-  /** `left`: the first that found no room, in the try that came farthest. */
-  | { found: "no" | "unknown"; left: number };
+/** `left`: the first that found no room, in the try that came farthest. */
+export type NotPacked = { found: "no" | "unknown"; left: number };
+export type Packed = { found: "yes"; machines: readonly number[]; to: Int32Array } | NotPacked;
+
+/** Where room is sought. */
+export interface Within {
+  order: Int32Array;
+  /** On the first ones that have it, which others count on, too. */
+  tight?: boolean;
+}
 
 export class Packing {
   private readonly estate: () => Estate;
@@ -113,8 +119,12 @@ export class Packing {
     return true;
   }
 
-  /** @param lost hosts @param must which machines have to find room; the others that are lost stay lost */
-  place(lost: readonly number[], must: (at: number) => boolean): Packed {
+  /**
+   * @param lost hosts
+   * @param must which machines have to find room; the others that are lost stay lost
+   * @param within only on these hosts, and only at once: "no" is not said then
+   */
+  place(lost: readonly number[], must: (at: number) => boolean, within?: Within): Packed {
     const { state, machines } = this.index;
     const { model, at, first, next, counts } = state;
     const { hosts, tallies } = model;
@@ -147,12 +157,14 @@ export class Packing {
     const to = new Int32Array(wanted.length).fill(-1);
     try {
       // From another host on for each loss, so that not all of them count on the same few.
-      for (const start of [((lost[0] ?? 0) * SPREAD) % Math.max(1, this.order.length), 0]) {
-        if (this.atOnce(wanted, to, start)) return { found: "yes", machines: wanted, to };
+      const order = within?.order ?? this.order;
+      const spread = ((lost[0] ?? 0) * SPREAD) % Math.max(1, order.length);
+      for (const start of within?.tight ? [0] : [spread, 0]) {
+        if (this.atOnce(wanted, to, order, start)) return { found: "yes", machines: wanted, to };
         for (const [k, h] of to.entries()) if (h >= 0) this.take(wanted[k] as number, h);
         to.fill(-1);
       }
-      let exhausted = wanted.length <= MOST_SEARCHED;
+      let exhausted = wanted.length <= MOST_SEARCHED && !within;
       if (!exhausted) return { found: "unknown", left: wanted[this.deepest] ?? -1 };
       this.deepest = 0;
       for (const backwards of [false, true]) {
@@ -175,8 +187,7 @@ export class Packing {
   }
 
   /** Each to the first host that it fits on, from the one that the last went to on. */
-  private atOnce(wanted: readonly number[], to: Int32Array, start: number): boolean {
-    const { order } = this;
+  private atOnce(wanted: readonly number[], to: Int32Array, order: Int32Array, start: number): boolean {
     const most = Math.max(LOOKS, LOOKS_EACH * wanted.length);
     this.looks = 0;
     let cursor = start;

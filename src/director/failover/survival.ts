@@ -8,12 +8,16 @@ import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { DECLARED } from "../estate/estate-model.ts";
 import { NO_LIMIT } from "../solver/model.ts";
 import { type Demand, Losses, NOBODY } from "./losses.ts";
-import { type Packed, Packing } from "./packing.ts";
+import { ManyLosses } from "./many-losses.ts";
+import { type NotPacked, type Packed, Packing } from "./packing.ts";
 
 const ALL_ASK: Relaxed = { without: NOBODY, spared: new Set() };
 
 /** Of more losses that are not survived it is not asked which would be if some did not ask. */
 const MOST_SPARED = 100;
+
+/** After so many ways into parts that are none any more it is looked at once what that makes of sets, before all others are looked for. */
+const EARLY = 3;
 
 /** A loss that is not survived. */
 export interface Fault {
@@ -41,6 +45,7 @@ export class Survival {
   private readonly index: EstateIndex;
   private readonly packing: Packing;
   readonly losses: Losses;
+  private readonly many: ManyLosses;
   /** By loss, as last proven. */
   private readonly ways: (Packed | undefined)[];
   /** By host: the losses whose way counts on it. */
@@ -50,27 +55,40 @@ export class Survival {
   private readonly hopeful = new Set<number>();
   private readonly failing = new Set<number>();
 
-  /** @param closed hosts that take machines, by the estate, and are to take none at first */
+  /** Nothing is proven yet: it has to be before anything is moved (sync, or catchUp). @param closed hosts that take machines, by the estate, and are to take none at first */
   constructor(estate: Estate, demands: readonly Demand[], closed: readonly number[] = []) {
     this.estate = estate;
     this.demands = demands;
     this.index = indexOf(estate);
     this.packing = new Packing(() => this.estate);
-    this.losses = new Losses(estate, this.index, demands);
-    this.ways = new Array<Packed | undefined>(this.losses.count).fill(undefined);
     for (const h of closed) this.packing.close(h);
+    this.losses = new Losses(estate, this.index, demands, (h) => this.packing.takes(h));
+    this.ways = new Array<Packed | undefined>(this.losses.count).fill(undefined);
     for (let e = 0; e < this.losses.count; e++) this.stale.add(e);
+    this.many = new ManyLosses({
+      ...{ index: this.index, losses: this.losses, packing: this.packing },
+      wayOf: (e) => this.ways[e],
+      prove: (e) => this.prove(e),
+      tight: (e) => this.prove(e, NOBODY, true),
+      set: (e, packed) => this.set(e, packed),
+      faultOf: (e, packed) => this.faultOf(e, packed),
+    });
     this.index.onMove = (at, from, to) => this.moved(at, from, to);
-    this.sync();
   }
 
   /** Another machine is in this place of the estate's list from now on, and on no host yet. @param demands that are about it */
   become(at: number, demands: readonly Demand[]): void {
     this.packing.become(at);
     this.losses.become(at, demands);
+    this.forget();
+  }
+
+  private forget(): void {
+    for (const { parts } of this.losses.groups) parts?.forget();
   }
 
   private moved(at: number, from: number, to: number): void {
+    this.forget();
     this.touch(at, from);
     this.touch(at, to);
     const { tallies } = this.index.state.model;
@@ -120,23 +138,38 @@ export class Survival {
       if (this.losses.asks(e, at) && isThere(this.ways[e])) this.stale.add(e);
   }
 
-  /** Proves anew what has changed. */
-  private sync(): void {
-    for (const e of this.stale) this.set(e, this.prove(e));
-    this.stale.clear();
+  /** Proves anew what has changed, piece by piece: between two of them others may have their turn, but nothing may be moved. */
+  *catchUp(): Generator<void> {
+    while (this.stale.size > 0 || this.losses.groups.some(({ parts }) => parts && parts.changed.size > 0)) {
+      for (const e of this.stale) {
+        this.stale.delete(e);
+        this.set(e, this.prove(e));
+        yield;
+      }
+      for (const group of this.losses.groups) if (group.parts) yield* this.many.cover(group, group.parts);
+    }
   }
 
-  /** @param without as if these did not ask */
-  private prove(e: number, without: ReadonlySet<Demand> = NOBODY): Packed {
-    return this.packing.place(this.losses.hostsIn(e), (at) => this.losses.asks(e, at, without));
+  /** The same at once. */
+  sync(): void {
+    for (const _ of this.catchUp());
+  }
+
+  /** @param without as if these did not ask @param tight where others have room, too */
+  private prove(e: number, without: ReadonlySet<Demand> = NOBODY, tight = false): Packed {
+    const of = this.losses.partOf(e);
+    const within = of && { order: of.parts.orderOf(of.part), tight };
+    return this.packing.place(this.losses.hostsIn(e), (at) => this.losses.asks(e, at, without), within);
   }
 
   private set(e: number, packed: Packed | undefined): void {
     const before = this.ways[e];
     if (before?.found === "yes") for (const h of before.to) this.usersOf.get(h)?.delete(e);
     this.ways[e] = packed;
+    const part = this.losses.partOf(e);
+    part?.parts.set(part.domain, part.part, packed);
     if (packed?.found !== "yes") {
-      this.failing.add(e);
+      if (!part) this.failing.add(e);
       return;
     }
     this.failing.delete(e);
@@ -156,9 +189,14 @@ export class Survival {
     for (const e of relaxed.spared) this.stale.add(e);
     const fault = this.firstWorse(at, false, relaxed);
     this.index.restore(at, before);
-    // The ways from before hold again.
-    this.stale.clear();
+    this.stillHolds(fault);
     return fault;
+  }
+
+  /** The ways from before hold again, but of what was found to be a loss for itself. */
+  private stillHolds(fault?: Fault): void {
+    this.stale.clear();
+    if (fault && this.ways[fault.event] === undefined) this.stale.add(fault.event);
   }
 
   /** As if these did not ask; undefined: too much is not survived to tell. */
@@ -186,7 +224,7 @@ export class Survival {
     this.index.move(before.key, to);
     const { found } = this.prove(event);
     this.index.restore(at, before);
-    this.stale.clear();
+    this.stillHolds();
     return found === "yes";
   }
 
@@ -197,32 +235,56 @@ export class Survival {
 
   /** Of moves that were made since the last question; when there is one, whoever made them has to take them back. */
   worse(): Fault | undefined {
-    return this.firstWorse(-1, true);
+    const fault = this.firstWorse(-1, true);
+    // One that was found to be a loss for itself is proven for what was, once that is so again.
+    if (fault && this.losses.groupOf(fault.event).parts) this.stale.add(fault.event);
+    return fault;
   }
 
   private firstWorse(at: number, keep = false, { without, spared }: Relaxed = ALL_ASK): Fault | undefined {
     const touched = [...this.stale];
     this.stale.clear();
-    const known = touched.map((e) => [e, this.ways[e]] as const);
+    const known = touched.map((e): [number, Packed | undefined] => [e, this.ways[e]]);
     let fault: Fault | undefined;
-    for (const [e, was] of known) {
-      const bears = at >= 0 && this.losses.asks(e, at, without) && this.losses.takes(e, at);
+    let early = EARLY;
+    const ofSets = () => {
+      for (const group of this.losses.groups) {
+        // What was not looked at is not known to have been better.
+        if (!group.parts || this.losses.isGivenUp(group)) continue;
+        const found = this.many.uncovered(group, group.parts, { known, keep, without });
+        if (found) return found;
+      }
+      return undefined;
+    };
+    for (const [e, was] of [...known]) {
+      const isPart = this.losses.partOf(e) !== undefined;
+      const bears = !isPart && at >= 0 && this.losses.asks(e, at, without) && this.losses.takes(e, at);
       // Of what is not survived anyway nothing is asked, but of a machine that would be part of it.
       if (was?.found !== "yes" && !bears && !spared.has(e)) {
-        this.hopeful.add(e);
+        if (!isPart) this.hopeful.add(e);
         continue;
       }
       const packed = this.prove(e, without);
       this.set(e, packed);
       if (packed.found === "yes") continue;
+      if (isPart) {
+        // It is found soonest there that no other way is left.
+        if (early-- > 0) fault = ofSets();
+        if (fault) break;
+        continue;
+      }
       fault = this.faultOf(e, packed);
       break;
     }
-    if (!keep || fault) for (const [e, was] of known) this.set(e, was);
+    fault ??= ofSets();
+    if (!keep || fault) {
+      for (const [e, was] of known.reverse()) this.set(e, was);
+      for (const { parts } of this.losses.groups) parts?.changed.clear();
+    }
     return fault;
   }
 
-  private faultOf(e: number, { found, left }: Packed & { found: "no" | "unknown" }): Fault {
+  private faultOf(e: number, { found, left }: NotPacked): Fault {
     const { losses } = this;
     return {
       event: e,
@@ -264,19 +326,32 @@ export class Survival {
     return fault;
   }
 
-  /** Has a host take machines that took none. */
+  /** Has a host take machines that took none; what that makes of losses is found at the next question, or in pieces before that (catchUp). */
   open(h: number): void {
     this.packing.close(h, false);
     for (const e of this.failing) this.stale.add(e);
     this.touchGrouped();
-    this.sync();
+    for (const group of this.losses.groups) {
+      if (!group.parts || (this.failing.size === 0 && !this.losses.isGivenUp(group))) continue;
+      // There may be ways now where there were none, and all is to be looked at that was not.
+      for (const [e, packed] of this.ways.entries())
+        if (packed?.found !== "yes" && this.losses.groupOf(e) === group) this.stale.add(e);
+      this.losses.takeUp(group);
+      group.parts.reconsider();
+    }
   }
 
   /** With another domain, or without one, machines that are to be spread may have to be elsewhere. */
   private touchGrouped(): void {
     const { tallies } = this.index.state.model;
     if (!tallies.even.includes(1)) return;
+    const { ofStart, of, even } = tallies;
+    const isSpread = (item: number) => {
+      for (let i = ofStart[item] as number; i < (ofStart[item + 1] as number); i++)
+        if (even[of[i] as number] === 1) return true;
+      return false;
+    };
     for (const [e, packed] of this.ways.entries())
-      if (packed?.found === "yes" && packed.machines.length > 0) this.stale.add(e);
+      if (packed?.found === "yes" && packed.machines.some(isSpread)) this.stale.add(e);
   }
 }

@@ -9,7 +9,7 @@ import { getCondition } from "../../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { othersFirst, readEstate } from "../estate/read-estate.ts";
+import { inPieces, othersFirst, readEstate } from "../estate/read-estate.ts";
 import { demandIn } from "../estate/use.ts";
 import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
@@ -17,6 +17,7 @@ import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
+import { proveSurvival } from "../failover/failover.ts";
 import {
   AUTOMATIONS,
   endOf,
@@ -169,7 +170,10 @@ async function round(
     released: released(estate, changedAt),
     forecaster: new Forecaster(experienceOf(plans, estate)),
   };
-  const planning = new Planning(holdForApproved(holdForUsers(estate, plans, free), plans), plans, free);
+  const state = holdForApproved(holdForUsers(estate, plans, free), plans);
+  const planning = new Planning(state, plans, free);
+  // Else it is planned on another one.
+  if (!planning.isBusy) await inPieces(proveSurvival(state));
   for (const automation of AUTOMATIONS) {
     await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.

@@ -7,8 +7,8 @@ import { describeError } from "../../reconcile/log.ts";
 import { type ConditionInput, getCondition, setCondition } from "../../resource/object.ts";
 import type { Estate } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
-import { othersFirst } from "../estate/read-estate.ts";
-import { failoverFaults } from "../failover/failover.ts";
+import { inPieces, othersFirst } from "../estate/read-estate.ts";
+import { failoverFaults, proveSurvival } from "../failover/failover.ts";
 import { Policy } from "../kinds.ts";
 import { contradicted } from "../rules/contradicted.ts";
 import { feasibility } from "../rules/feasible.ts";
@@ -26,6 +26,7 @@ const IN_ONE_GO = 1000;
 /** Written only when it changes. A policy of which nothing can be told is logged, and keeps neither the others nor the round from going on. */
 export async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
+  await inPieces(proveSurvival(estate));
   const lost = failoverFaults(estate);
   await othersFirst();
   const against = contradicted(estate);

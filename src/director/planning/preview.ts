@@ -1,13 +1,13 @@
 /** What would be planned now: a dry run, of which nothing is written. */
 import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
-import { othersFirst } from "../estate/read-estate.ts";
+import { inPieces, othersFirst } from "../estate/read-estate.ts";
 import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
 import { holdForUsers } from "../execution/undo.ts";
-import { failoverFaults } from "../failover/failover.ts";
+import { failoverFaults, proveSurvival } from "../failover/failover.ts";
 import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
 import { satisfied } from "./policy-status.ts";
@@ -19,7 +19,9 @@ import { holdForApproved, Planning } from "./under-way.ts";
  */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
-  const planning = new Planning(holdForApproved(holdForUsers(estate, plans, free), plans), plans, free);
+  const state = holdForApproved(holdForUsers(estate, plans, free), plans);
+  const planning = new Planning(state, plans, free);
+  if (!planning.isBusy) await inPieces(proveSurvival(state));
   const made: Plan[] = [];
   const superseded: string[] = [];
   for (const automation of AUTOMATIONS) {
@@ -37,6 +39,7 @@ export async function previewOf(estate: Estate, plans: readonly Plan[], now: num
       status: { outlook },
     });
   }
+  await inPieces(proveSurvival(estate));
   const lost = failoverFaults(estate);
   const broken: Previewed["broken"] = [];
   for (const policy of estate.policies) {

@@ -13,7 +13,8 @@ import { getCondition, setCondition } from "../../resource/object.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import type { UseHistory } from "../estate/history.ts";
 import { applyTo } from "../estate/moved.ts";
-import { READ, readEstate } from "../estate/read-estate.ts";
+import { inPieces, READ, readEstate } from "../estate/read-estate.ts";
+import { proveSurvival } from "../failover/failover.ts";
 import { Policy } from "../kinds.ts";
 import { cpuFor } from "../rules/rules.ts";
 import { inBatchOrder } from "./batch.ts";
@@ -73,6 +74,7 @@ async function round(
   );
   if (unbound.length === 0) return undefined;
   let estate = await readEstate(client, context);
+  await inPieces(proveSurvival(estate));
   let waiting = false;
   for (const instance of unbound) {
     const key = `${instance.metadata.namespace ?? "default"}/${instance.spec.vm}`;

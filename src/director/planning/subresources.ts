@@ -26,13 +26,13 @@ import type { Estate } from "../estate/estate.ts";
 import type { UseHistory } from "../estate/history.ts";
 import { readHistory } from "../estate/history-keeper.ts";
 import { started } from "../estate/moved.ts";
-import { READ, readEstate, type Seen } from "../estate/read-estate.ts";
+import { inPieces, READ, readEstate, type Seen } from "../estate/read-estate.ts";
 import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
 import { Plan } from "../kinds.ts";
-import { decidePower, explainForecast, type Verdict, whyOf } from "../power/power.ts";
+import { deciding, explainForecast, type Verdict, whyOf } from "../power/power.ts";
 import { forecastOf, readPower } from "../power/power-reconciler.ts";
 import type { PowerInput } from "../power/round.ts";
 import { policyFor } from "../power/standing.ts";
@@ -73,7 +73,8 @@ export function directorSubresources(
   });
   const powerNow = keptFor(KEPT_MS, clock, async () => {
     const input = await readPower({ client, ...(await seenNow()) });
-    return { input, verdict: decidePower({ ...input, ahead: forecastOf(input.policies, input.now) }) };
+    const ahead = forecastOf(input.policies, input.now);
+    return { input, verdict: await inPieces(deciding({ ...input, ahead })) };
   });
   return [
     answering(Host, "power", "HostPower", async ({ name }) => powerOf(name, await powerNow())),

@@ -13,11 +13,11 @@ import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
-import { READ, readEstate } from "../estate/read-estate.ts";
+import { inPieces, READ, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { DemandShape } from "./demand.ts";
-import { decidePower, givenOut, timeZoneOf, type Verdict } from "./power.ts";
+import { deciding, givenOut, timeZoneOf, type Verdict } from "./power.ts";
 import type { PowerInput, Wish } from "./round.ts";
 import { isOwn } from "./standing.ts";
 
@@ -115,7 +115,8 @@ async function round(
   if (policies.items.length === 0 && !hosts.items.some((host) => isOwn(host))) return;
   const input = await readPower(context);
   await learn(context, input, shapes);
-  const verdict = decidePower({ ...input, ahead: forecastOf(input.policies, input.now, shapes) });
+  const ahead = forecastOf(input.policies, input.now, shapes);
+  const verdict = await inPieces(deciding({ ...input, ahead }));
   for (const wish of verdict.wishes) {
     const policy = input.policies.find(({ metadata }) => metadata.name === wish.policy);
     const host = input.hosts.find(({ metadata }) => metadata.name === wish.host);

@@ -137,6 +137,37 @@ it("looks at some in each round where many are needed, and reaches the one that 
   expect(new Set(off.flat()).size).toBe(1);
 });
 
+it("has two hosts to spare of many more than can be looked at two by two, also where it has the say over few", () => {
+  const input = empty(202);
+  const isOf = (i: number) => i % 20 === 0;
+  const hosts = input.hosts.map((host, i) => ({
+    ...host,
+    metadata: { ...host.metadata, labels: { power: isOf(i) ? "saved" : "other" } },
+  }));
+  const machines = [0, 20].map((i) => ({
+    key: `default/m${i}`,
+    namespace: "default",
+    name: `m${i}`,
+    labels: {},
+    cpus: 1,
+    memoryBytes: 2 ** 30,
+    movable: true,
+    since: 0,
+    host: nameOf(i),
+  }));
+  const policies = [frugal({ spareHosts: 2, selector: { matchLabels: { power: "saved" } } })];
+  const { wishes, policies: told } = decidePower({
+    ...input,
+    estate: { ...input.estate, machines },
+    hosts,
+    policies,
+  });
+  expect(told.map(({ spare }) => spare)).toEqual([
+    { kept: true, message: "all machines find room also when any 2 hosts that are on are lost" },
+  ]);
+  expect(wishes.map(({ power }) => power)).toEqual(["Off", "Off"]);
+});
+
 it("wakes no host for a machine that nobody moves there: it would go off again, for ever", () => {
   const input = empty(2, { policies: [frugal({ spareHosts: 0 })] });
   const machine = (name: string, iops: number): MachineView => ({

@@ -75,6 +75,15 @@ export const bootSecondsOf = ({ status }: Host, { spec }: PowerPolicy): number =
   median(status?.power?.boots ?? []) ?? spec.bootSeconds;
 
 export function decidePower(input: PowerInput): Verdict {
+  const steps = deciding(input);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same piece by piece: between two of them others may have their turn. */
+export function* deciding(input: PowerInput): Generator<void, Verdict> {
   const { hosts } = input;
   const why = new Map<string, string>();
   const views = new Map(input.estate.hosts.map((view) => [view.name, view]));
@@ -109,8 +118,8 @@ export function decidePower(input: PowerInput): Verdict {
   // As if all that can be on were; those that are to be off take nothing until they are called.
   const all = new Set(isState("coming", "off", "going").map(({ view }) => view.name));
   const round = new Round({ ...input, estate: withOn(input.estate, all) }, powered, why);
-  round.meetNeeds();
-  round.letGo();
+  yield* round.meetNeeds();
+  yield* round.letGo();
   const policies = input.policies.map((policy) => {
     const own = powered.filter((each) => each.policy === policy);
     const count = (...of: State[]) => own.filter(({ state }) => of.includes(state)).length;

@@ -8,7 +8,7 @@ import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
-import { demandsOf, inWords } from "../failover/failover.ts";
+import { cannotLook, demandsOf, inWords } from "../failover/failover.ts";
 import type { Demand } from "../failover/losses.ts";
 import { Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
@@ -126,7 +126,9 @@ export class Round {
     });
   }
 
-  meetNeeds(): void {
+  /** Between two pieces of it others may have their turn. */
+  *meetNeeds(): Generator<void> {
+    yield* this.survival.catchUp();
     const { estate, waiting } = this.input;
     for (const each of [...this.asleep.values()]) {
       if (hasControlPlane(each.host, this.input.controlPlanes)) this.call(each, CONTROL_PLANE);
@@ -149,7 +151,7 @@ export class Round {
           );
       }
     }
-    this.keepSurvival();
+    yield* this.keepSurvival();
     this.relieve();
     for (const [policy, own] of Map.groupBy(this.powered, (each) => each.policy)) this.prepare(policy, own);
   }
@@ -217,8 +219,9 @@ export class Round {
   }
 
   /** Calls hosts until all is survived that is to be; those that would not help are left. */
-  private keepSurvival(): void {
+  private *keepSurvival(): Generator<void> {
     const { estate } = this.input;
+    yield* this.survival.catchUp();
     let faults = this.survival.faults();
     const tried = new Set<number>();
     for (const each of this.candidates()) {
@@ -227,6 +230,7 @@ export class Round {
       if (tried.has(kind)) continue;
       const [fault] = faults;
       this.survival.open(each.h);
+      yield* this.survival.catchUp();
       const left = this.survival.faults();
       if (left.length < faults.length || this.helps(faults, left)) {
         this.call(each, fault ? inWords(estate, fault, "is") : "?");
@@ -240,11 +244,7 @@ export class Round {
       const own = faults.find(({ demands }) => demands.includes(demand));
       if (own) this.unmet.set(policy, inWords(estate, own, "is"));
       const tooMany = this.survival.losses.tooMany.get(demand);
-      if (!own && tooMany !== undefined)
-        this.unmet.set(
-          policy,
-          `it cannot be proven: any ${demand.losses} hosts are ${tooMany} losses, more than can be looked at`,
-        );
+      if (!own && tooMany !== undefined) this.unmet.set(policy, cannotLook(demand, tooMany));
     }
   }
 
@@ -290,7 +290,7 @@ export class Round {
     }
   }
 
-  letGo(): void {
+  *letGo(): Generator<void> {
     // What is to go off and has been called again meanwhile, was called above. What else stays on tells why.
     const left = new Map<PowerPolicy, number>();
     for (const [policy, own] of Map.groupBy(this.powered, (each) => each.policy)) {
@@ -302,16 +302,17 @@ export class Round {
     const watts = ({ view }: Powered) => view.idleWatts ?? -1;
     const on = this.powered.filter(({ state }) => state === "on");
     on.sort((a, b) => watts(b) - watts(a) || (a.view.name < b.view.name ? -1 : 1));
-    this.letGoOf(on, left);
+    yield* this.letGoOf(on, left);
     if (this.looks < ROUND_FAULTS || this.wishes.some(({ power }) => power === "Off")) return;
     // Those that were not reached have their turn one round after the other.
     this.looks = 0;
     const from = (Math.floor(this.input.now / MINUTE_MS) * ROUND_FAULTS) % on.length;
-    this.letGoOf([...on.slice(from), ...on.slice(0, from)], left);
+    yield* this.letGoOf([...on.slice(from), ...on.slice(0, from)], left);
   }
 
-  private letGoOf(on: readonly Powered[], left: Map<PowerPolicy, number>): void {
+  private *letGoOf(on: readonly Powered[], left: Map<PowerPolicy, number>): Generator<void> {
     for (const each of on) {
+      yield;
       const { view, policy } = each;
       const why = this.whyOn(each, left.get(policy) ?? 0);
       if (why) {

@@ -7,6 +7,7 @@ import { isEmptied, SHUTDOWN_SECONDS } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { inPieces } from "../estate/read-estate.ts";
 import { NO_TARIFFS, type Tariffs } from "../estate/tariffs.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
@@ -45,6 +46,11 @@ export class Untested {
       return spareDemand(indexOf(estate), policy, own) ?? [];
     });
     this.survival = new Survival(estate, [...demandsOf(estate), ...spare]);
+  }
+
+  /** To be gone through before anything is asked; between two pieces of it others may have their turn. */
+  prove(): Generator<void> {
+    return this.survival.catchUp();
   }
 
   /** Undefined: it may, or its machines may be moved elsewhere for that; then it takes none from here on. Of a host that is being emptied, who is still there does not matter. */
@@ -119,15 +125,16 @@ export function wakeTestsOf(
 ): (host: Host) => Promise<string | undefined> {
   let known: { at: number; untested: Promise<Untested> } | undefined;
   const read = (at: number) => {
-    const untested = readPower(context).then(
-      ({ plans, ...input }) =>
-        new Untested({
-          ...input,
-          // As the planner sees it, who is to move them.
-          estate: holdForUsers(input.estate, plans, { now: input.now, released: new Set() }),
-          ahead: forecastOf(input.policies, input.now),
-        }),
-    );
+    const untested = readPower(context).then(async ({ plans, ...input }) => {
+      const made = new Untested({
+        ...input,
+        // As the planner sees it, who is to move them.
+        estate: holdForUsers(input.estate, plans, { now: input.now, released: new Set() }),
+        ahead: forecastOf(input.policies, input.now),
+      });
+      await inPieces(made.prove());
+      return made;
+    });
     known = { at, untested };
     return untested;
   };

@@ -61,12 +61,12 @@ export class SimulatedPower {
   }
 
   /**
-   * A minute goes on. @param estateOf asked for when it is decided anew, which it is when something has changed: a host, machines, or what they use
+   * A minute goes on. @param estateOf asked for when it is decided anew, which it is when something has changed: a host, machines, or what they use @param waiting keys of machines for which there is no host
    * @returns whether a host has come on
    */
-  minute(estateOf: () => Estate, now: number, changed: boolean): boolean {
+  minute(estateOf: () => Estate, now: number, changed: boolean, waiting: readonly string[]): boolean {
     const { came, went } = this.#goOn(now);
-    if (changed || came || went) this.#decide(estateOf(), now);
+    if (changed || came || went) this.#decide(estateOf(), now, waiting);
     for (const [h, host] of this.#hosts.entries()) {
       const coming = isComing(host);
       if (host.status?.power?.state === "Off" && !coming) continue;
@@ -76,13 +76,13 @@ export class SimulatedPower {
     return came;
   }
 
-  #decide(estate: Estate, now: number): void {
+  #decide(estate: Estate, now: number, waiting: readonly string[]): void {
     const input: PowerInput = {
       estate: { ...estate, hosts: this.hosts() },
       hosts: this.#hosts,
       policies: this.#policies,
       unread: [],
-      waiting: [],
+      waiting,
       expected: new Set(),
       now,
       controlPlanes: new Set(),

@@ -58,14 +58,20 @@ export function preamble(
 
 /** What stands below the table: what one may not overlook. */
 export function remarks(outcomes: readonly Outcome[]): string[] {
-  return outcomes.flatMap(({ name, homeless, hostsWithoutWatts }) => [
+  return outcomes.flatMap(({ name, homeless, waitedMinutes, samples, hostsWithoutWatts }) => [
     ...(homeless.length > 0
       ? [
           `${name}: no host could take ${homeless.length} of the machines, which took no part: ${homeless.slice(0, 5).join(", ")}${homeless.length > 5 ? ", …" : ""}`,
         ]
       : []),
+    ...later(name, waitedMinutes - (homeless.length * samples.length * STEP_MS) / 60_000),
     ...(hostsWithoutWatts > 0
       ? [`${name}: ${hostsWithoutWatts} hosts do not tell their watts; their energy is not in it`]
       : []),
   ]);
 }
+
+const later = (name: string, minutes: number): string[] =>
+  minutes > 0
+    ? [`${name}: machines waited ${whole(minutes)} minutes in all until a host could take them`]
+    : [];

@@ -15,6 +15,7 @@ import { UseHistory } from "../estate/history.ts";
 import { tariffsOf, withTariffs } from "../estate/tariffs.ts";
 import { processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
+import { survivalOf } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { cpuFor, obstacle, policiesOf } from "../rules/rules.ts";
 import type { Site } from "../sites.ts";
@@ -30,7 +31,7 @@ export interface Director {
   eachMinute: boolean;
   /** In what order machines are placed that come together; absent: by their names. */
   order?(machines: readonly MachineView[]): readonly MachineView[];
-  /** Where the machine starts; undefined: nowhere. */
+  /** Where the machine starts; undefined: nowhere yet, and it is asked again in the next step. */
   place(estate: Estate, machine: MachineView): string | undefined;
   /**
    * Looks at the estate each minute, from the second step on, when something was measured. @param used processors that each machine of the estate
@@ -56,7 +57,7 @@ export interface Sample {
   moves: number;
   /** Hosts of which more was wanted than they have. */
   overloaded: number;
-  /** Machines where they may not be. */
+  /** Machines where they may not be, and losses that would not be survived. */
   broken: number;
 }
 
@@ -76,10 +77,12 @@ export interface Outcome {
   overloadMinutes: number;
   /** Processor-minutes that machines wanted and did not get, by those that they wanted. */
   unmet: number;
-  /** By machine. */
+  /** By machine, and by loss. */
   brokenMinutes: number;
   switchedOn: number;
-  /** Machines for which there was no host. */
+  /** By machine, for which there was no host yet. */
+  waitedMinutes: number;
+  /** Machines for which there was no host at any time. */
   homeless: string[];
 }
 
@@ -133,6 +136,7 @@ export function simulate(
     unmet: 0,
     brokenMinutes: 0,
     switchedOn: 0,
+    waitedMinutes: 0,
     homeless: [],
   };
   let wanted = 0;
@@ -145,26 +149,46 @@ export function simulate(
     const each = machines[positions.get(key) ?? -1];
     if (!each) continue;
     const host = director.place(start, each.machine);
-    if (host === undefined) outcome.homeless.push(each.machine.name);
-    else {
+    if (host !== undefined) {
       each.machine = { ...each.machine, host, ...platformOn(start, each.machine, host) };
       start.machines[positions.get(each.machine.key) ?? -1] = each.machine;
     }
     if (host !== undefined) isOn[hostAt.get(host) ?? -1] = true;
   }
-  // What has no host takes no part.
-  machines = machines.filter(({ machine }) => machine.host !== undefined);
-  for (const [i, { machine }] of machines.entries()) positions.set(machine.key, i);
-  const ruled = machines.some(({ machine }) => policiesOf(start, machine).some(({ spec }) => hasRules(spec)));
+  const everyone = machines;
+  const ruled = everyone.some(({ machine }) => policiesOf(start, machine).some(({ spec }) => hasRules(spec)));
 
-  const withUse = (at: number) =>
-    machines.map(({ machine }) => {
+  /** What has no host takes no part. */
+  let waiting: typeof machines = [];
+  const sort = () => {
+    machines = everyone.filter(({ machine }) => machine.host !== undefined);
+    waiting = everyone.filter(({ machine }) => machine.host === undefined);
+    positions.clear();
+    for (const [i, { machine }] of machines.entries()) positions.set(machine.key, i);
+  };
+  sort();
+  const withUse = (at: number, of = machines) =>
+    of.map(({ machine }) => {
       const use = history.useOf(machine.key, at);
       return use ? { ...machine, use } : machine;
     });
+  /** Those that wait try again: prices change, hosts come on, others leave. */
+  const placeWaiting = (at: number) => {
+    const estate = estateOf(withUse(at, everyone), at);
+    for (const [i, each] of everyone.entries()) {
+      if (each.machine.host !== undefined) continue;
+      const host = director.place(estate, each.machine);
+      if (host === undefined) continue;
+      each.machine = { ...each.machine, host, since: at, ...platformOn(estate, each.machine, host) };
+      estate.machines[i] = each.machine;
+    }
+    sort();
+  };
 
   for (let step = 0; step < trace.steps; step++) {
     const nowMs = trace.startMs + step * STEP_MS;
+    if (step > 0 && waiting.length > 0) placeWaiting(nowMs);
+    outcome.waitedMinutes += waiting.length * STEP_MINUTES;
     const used = new Set<number>();
     const note = () => {
       for (const { machine } of machines) used.add(hostAt.get(machine.host ?? "") ?? -1);
@@ -194,7 +218,9 @@ export function simulate(
       }
       anew = chosen.length > 0;
       const changed = look === 0 || chosen.length > 0;
-      if (power?.minute(() => estateOf(withUse(at), at), at, changed)) anew = true;
+      const all = () => estateOf(withUse(at, everyone), at);
+      const waits = waiting.map(({ machine }) => machine.key);
+      if (power?.minute(all, at, changed, waits)) anew = true;
     }
     note();
     // In the first step nobody looks: all are on as they were.
@@ -235,7 +261,7 @@ export function simulate(
       if (price !== undefined) outcome.cost = (outcome.cost ?? 0) + kWh * price;
       if (carbon !== undefined) outcome.carbonKg = (outcome.carbonKg ?? 0) + (kWh * carbon) / 1000;
     }
-    if (ruled) sample.broken = brokenIn(estateOf(machines.map(({ machine }) => machine)));
+    if (ruled) sample.broken = brokenIn(estateOf(withUse(nowMs), nowMs));
     outcome.samples.push(sample);
     outcome.energyKWh += (sample.watts * STEP_MINUTES) / 60 / 1000;
     outcome.moves += moves;
@@ -243,6 +269,7 @@ export function simulate(
     outcome.brokenMinutes += sample.broken * STEP_MINUTES;
     told(step + 1);
   }
+  outcome.homeless = waiting.map(({ machine }) => machine.name);
   outcome.unmet = wanted > 0 ? unmet / wanted : 0;
   return outcome;
 }
@@ -256,14 +283,18 @@ function platformOn(estate: Estate, machine: MachineView, on: string): Pick<Mach
   return { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
 }
 
-const hasRules = ({ required, keepApart, keepTogether, spread, atMost, overcommit }: Policy["spec"]) =>
+const hasRules = ({ required, ...of }: Policy["spec"]) =>
   (required?.length ?? 0) > 0 ||
-  [keepApart, keepTogether, spread, atMost, overcommit].some((rule) => rule !== undefined);
+  [of.keepApart, of.keepTogether, of.spread, of.atMost, of.overcommit, of.failover].some(
+    (rule) => rule !== undefined,
+  );
 
+/** Machines that may not be where they are, and losses that would not be survived. */
 function brokenIn(estate: Estate): number {
   const hosts = new Map(estate.hosts.map((host) => [host.name, host]));
-  return estate.machines.filter((machine) => {
+  const misplaced = estate.machines.filter((machine) => {
     const host = hosts.get(machine.host ?? "");
     return host !== undefined && obstacle(estate, machine, host) !== undefined;
-  }).length;
+  });
+  return misplaced.length + (survivalOf(estate)?.faults().length ?? 0);
 }

@@ -13,6 +13,7 @@ import { vireo } from "./director.ts";
 import { readHosts } from "./hosts.ts";
 import { picture } from "./picture.ts";
 import { readTrace } from "./read.ts";
+import { remarks } from "./report.ts";
 import { type Director, type Setting, simulate } from "./run.ts";
 import { InputError } from "./trace.ts";
 
@@ -266,4 +267,46 @@ it("has hosts on and off as a PowerPolicy says: none goes before its time, one i
     vireo("v"),
   );
   expect(outcome.energyKWh).toBeLessThan(without.energyKWh);
+});
+
+it("goes by the prices of each hour: what may run nowhere when it begins starts later, and what may stay is not counted as broken", () => {
+  const hosts = readHosts("hosts: [{name: h, site: s, count: 2, processors: 8, memory: 32Gi}]", "h.yaml");
+  const dearAtFirst: Site = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Site",
+    metadata: { name: "s" },
+    spec: {
+      timeZone: "UTC",
+      pricePerKWh: Array.from({ length: 24 }, (_, hour) => (hour === 12 ? 0.5 : 0.1)),
+    },
+  };
+  const steps = 24;
+  const use = new Float32Array(steps).fill(0.2);
+  const trace = {
+    startMs: Date.UTC(2026, 0, 5, 12),
+    steps,
+    machines: [{ name: "m", labels: {}, cpus: 1, memoryBytes: GiB, use }],
+  };
+  const cheap = policy({ required: ["host.power.price < 0.3"] });
+  const outcome = simulate({ hosts, policies: [cheap], trace, sites: [dearAtFirst] }, vireo("v"));
+  expect([outcome.homeless, outcome.waitedMinutes, outcome.brokenMinutes]).toEqual([[], 60, 0]);
+  expect(remarks([outcome])).toContain("v: machines waited 60 minutes in all until a host could take them");
+  // From a dear hour into a cheap one, and the other way round.
+  const dear = policy({ required: ["host.power.price > 0.3"] });
+  expect(simulate({ hosts, policies: [dear], trace, sites: [dearAtFirst] }, GOES).brokenMinutes).toBe(60);
+});
+
+it("counts losses that would not be survived", () => {
+  const hosts = readHosts("hosts: [{name: h, count: 2, processors: 8, memory: 8Gi}]", "h.yaml");
+  const use = new Float32Array(12).fill(0.2);
+  const machines = ["a", "b"].map((name) => ({ name, labels: {}, cpus: 1, memoryBytes: 5 * GiB, use }));
+  const spread: Director = {
+    ...GOES,
+    place: (estate, { name }) => estate.hosts[name === "a" ? 0 : 1]?.name,
+  };
+  const trace = { startMs: 0, steps: 12, machines };
+  const survives = policy({ failover: { per: "host", losses: 1 } });
+  expect(simulate({ hosts, policies: [survives], trace }, spread).brokenMinutes).toBe(2 * 60);
+  const small = { ...trace, machines: machines.map((one) => ({ ...one, memoryBytes: GiB })) };
+  expect(simulate({ hosts, policies: [survives], trace: small }, spread).brokenMinutes).toBe(0);
 });

@@ -299,15 +299,12 @@ it("a machine takes no more of the processors than it may, and gets its group ta
   };
   expect(await host.share(config.id, { cpuLimit: 0.2, cpuWeight: 50 })).toBeUndefined();
   const group = readFileSync(`/proc/${(await host.get(config.id))?.pid}/cgroup`, "utf8");
-  const name = config.id.replaceAll("-", "").slice(0, 12);
-  expect(group).toContain(`/vireo/${name}`);
+  expect(group).toContain(`/vireo/${config.id.replaceAll("-", "").slice(0, 12)}`);
   // What it took is known at once; how much that is, over a second.
   expect(await over(1000)).toBeLessThan(0.35);
   expect(await host.share(config.id, {})).toBeUndefined();
   await host.kill(config.id);
-  expect(readdirSync("/sys/fs/cgroup", { recursive: true }).filter((path) => path.includes(name))).toEqual(
-    [],
-  );
+  expect(groupsOf(config.id)).toEqual([]);
 });
 
 it("what a machine uses is read of it: processor, memory, what it writes", async () => {
@@ -370,6 +367,12 @@ it.skipIf(!existsSync(join(FREEZER, "cgroup.procs")))(
   },
 );
 
+/** Its control groups. */
+const groupsOf = (id: MachineId) =>
+  readdirSync("/sys/fs/cgroup", { recursive: true, encoding: "utf8" }).filter((path) =>
+    path.includes(id.replaceAll("-", "").slice(0, 12)),
+  );
+
 describe("a start that fails", () => {
   const failures: [string, Partial<MachineConfig>, RegExp][] = [
     [
@@ -386,6 +389,7 @@ describe("a start that fails", () => {
     await expect(machines.start(host, config)).rejects.toThrow(message);
     expect(await host.list()).toEqual([]);
     expect(readdirSync(join(machines.folder, "a"))).toEqual([]);
+    expect(groupsOf(config.id)).toEqual([]);
   });
 
   it("says when there is no QEMU", async () => {

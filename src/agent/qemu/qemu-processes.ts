@@ -214,10 +214,7 @@ export class Processes {
       // One that cannot be killed keeps its record, and its disks.
       if (process) await endProcess(process, name);
       const said = readableErrors(folder.stderr()).join("; ");
-      monitors.drop(id);
-      this.#exits.delete(id);
-      this.#filling.delete(id);
-      folder.remove();
+      await this.forget(id, folder);
       throw new HypervisorError(`QEMU did not start ${name}: ${said || whyNot(cause)}`, { cause });
     }
   }

@@ -9,6 +9,7 @@ import { PretendEnvironment } from "../testing/pretend-environment.ts";
 import { PretendHypervisor } from "../testing/pretend-hypervisor.ts";
 import { PretendWorld } from "../testing/pretend-world.ts";
 import { newId } from "../testing/real-machines.ts";
+import { DumpError, Dumps } from "./dumps.ts";
 import { Lifecycle } from "./lifecycle.ts";
 
 const clock = new SteppedClock();
@@ -22,7 +23,7 @@ class Slow extends PretendHypervisor {
 }
 
 /** A machine whose guest is to shut down, and does not. */
-async function stopping(hypervisor: PretendHypervisor) {
+async function stopping(hypervisor: PretendHypervisor, environment = new PretendEnvironment()) {
   const uid = newId();
   const machine = await hypervisor.start(
     {
@@ -57,7 +58,7 @@ async function stopping(hypervisor: PretendHypervisor) {
     {
       host: "a",
       hypervisor,
-      environment: new PretendEnvironment(),
+      environment,
       clock,
       log: silentLogger,
       events: { record: () => undefined },
@@ -76,6 +77,13 @@ async function stopping(hypervisor: PretendHypervisor) {
     id: uid,
     ends,
     stop: async () => lifecycle.stop(instance, (await hypervisor.get(uid)) ?? machine),
+    /** One step while it is to run. */
+    step: async (spec: Partial<Instance["spec"]>, status: Instance["status"]) =>
+      lifecycle.step(
+        { ...instance, spec: { ...instance.spec, running: true, ...spec }, status },
+        (await hypervisor.get(uid)) ?? machine,
+        false,
+      ),
     told: () => instance.status?.conditions?.find(({ type }) => type === "Ready")?.message,
   };
 }
@@ -141,4 +149,25 @@ describe("one that stands still, as there is no room for what it writes", () => 
     expect((await hypervisor.get(id))?.state).toBe("ended");
     expect(ends).toEqual([]);
   });
+});
+
+it("what a dump needs is what the run has, not what the next one is to have", async () => {
+  const needed: number[] = [];
+  class Full extends Dumps {
+    override async begin(_: string, memoryBytes: number): Promise<string> {
+      needed.push(memoryBytes);
+      throw new DumpError("pretended: no room");
+    }
+  }
+  const environment = new PretendEnvironment();
+  environment.dumps = async () => new Full("/nowhere", { uid: 0, gid: 0 });
+  const world = deafWorld();
+  const { step, id } = await stopping(new PretendHypervisor(world, "a"), environment);
+  world.set(id, { state: "paused", pausedBy: "guest-panicked" });
+  const memory = { begun: "128Mi", modules: ["128Mi"], most: "1Gi" };
+  await step(
+    { memory: "64Mi", onPanic: { dump: true } },
+    { has: { ports: 0, disks: [], interfaces: [], memory } },
+  );
+  expect(needed).toEqual([256 * 2 ** 20]);
 });

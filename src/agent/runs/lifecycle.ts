@@ -4,6 +4,7 @@
  *
  *   panic (with dump or Pause), watchdog (Pause, Dump): QEMU stops the guest ─► dump, when asked ─► it is ended (spec.restart decides), or stands still
  */
+import { memoryNow } from "../../compute/changes/kinds.ts";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { DEFAULT_KEPT_DUMPS, type Dump, isStanding, STANDING } from "../../compute/lifecycle/kinds.ts";
@@ -206,7 +207,10 @@ export class Lifecycle {
     const path = dumps.path({ reason, time, host });
     try {
       if (!(await dumps.isThere(path))) {
-        const part = await dumps.begin(path, parseBytes(instance.spec.memory));
+        // The spec may be of the next run already.
+        const { memory } = instance.status?.has ?? {};
+        const bytes = memory ? memoryNow(memory) : parseBytes(instance.spec.memory);
+        const part = await dumps.begin(path, bytes);
         const { state } = await hypervisor.dumpMemory(machine.id, part);
         if (state === "active") return "under way";
       }

@@ -503,6 +503,7 @@ describe("power reconciler", () => {
         const set = (name: string, power: object) =>
           plane.client.patch(Host, { name }, { status: { power } }, { subresource: "status" });
         const at = (ms: number) => new Date(clock.now().getTime() - ms).toISOString();
+        await clock.step(180_000);
         await set("a", { state: "On", since: at(0), emptying: { startedTime: at(60_000) } });
         await set("b", { state: "On", since: at(0), emptying: { startedTime: at(120_000) } });
         start();
@@ -516,6 +517,33 @@ describe("power reconciler", () => {
         await set("c", { task: { kind: "WakeTest", startedTime: at(0), generation: 1 } });
         await clock.step(40_000);
         expect(await emptied()).toEqual([]);
+      });
+
+      it("one whose agent is silent holds up no other, and gives way to it once it is heard from", async () => {
+        const since = clock.now().toISOString();
+        const hear = (status: "True" | "Unknown") => {
+          const played = { type: "Ready", status, reason: "Test", message: "played" };
+          const conditions = setCondition([], played, clock.now().toISOString());
+          return plane.client.patch(
+            Host,
+            { name: "a" },
+            { status: { conditions } },
+            { subresource: "status" },
+          );
+        };
+        const power = { state: "On", since, emptying: { startedTime: since } };
+        await plane.client.patch(Host, { name: "a" }, { status: { power } }, { subresource: "status" });
+        await hear("Unknown");
+        start();
+        await clock.step(300_000);
+        const [first, second, ...more] = await emptied();
+        expect([first, more]).toEqual(["a", []]);
+        expect(second).toMatch(/^[bc]$/);
+        await hear("True");
+        await clock.step(40_000);
+        // The one that began later goes on: it was not silent.
+        expect(await emptied()).toEqual([second]);
+        expect(await dueOf("a")).toBe("for that of another host");
       });
     });
 

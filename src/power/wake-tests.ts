@@ -8,6 +8,7 @@ import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
 import type { Informer } from "../reconcile/informer.ts";
+import { getCondition } from "../resource/object.ts";
 import { type Emptying, isEmptied, type Task } from "./kinds.ts";
 import type { Seen, Standing, Waiting } from "./next.ts";
 import { about, goingWords, isOverdue, whyOccupied } from "./telling.ts";
@@ -91,8 +92,10 @@ export class WakeTests {
       const { status, reason, message } = otherwise;
       const isOver = otherwise.isOver && !isOverdue(host);
       const standing = { status, reason, message: `${message}; ${due}` };
+      // One that gives way begins anew in its turn.
+      const ends = why && !isAfter ? goesOn : undefined;
       const next: Emptying | undefined = why
-        ? goesOn && { ...goesOn, endedTime: new Date(now).toISOString(), message: why }
+        ? ends && { ...ends, endedTime: new Date(now).toISOString(), message: why }
         : there.length > 0
           ? (goesOn ?? { startedTime: new Date(now).toISOString() })
           : goesOn;
@@ -103,8 +106,8 @@ export class WakeTests {
       written = await write(host, seen, standing, change);
       if (written) {
         if (isOver) events.record(about(host), "Warning", "WakeTestOverdue", due);
-        if (next && next !== goesOn)
-          events.record(about(host), "Normal", next.endedTime ? "EmptyingGivenUp" : "Emptying", due);
+        if (next !== goesOn)
+          events.record(about(host), "Normal", next && !next.endedTime ? "Emptying" : "EmptyingGivenUp", due);
       }
       return { requeueAfterMs: next && !next.endedTime ? emptyingMs : idleMs };
     } finally {
@@ -114,11 +117,21 @@ export class WakeTests {
   }
 }
 
+const readyOf = ({ status }: Host) => getCondition(status?.conditions, "Ready");
+const isHeard = (host: Host) => readyOf(host)?.status === "True";
+
 /** Whether the other's wake test goes before that of the host: it has begun, or the other is emptied for it, the longer of two. */
 function goesBefore(other: Host, host: Host): boolean {
   if (other.metadata.name === host.metadata.name) return false;
   if (other.status?.power?.task?.kind === "WakeTest") return true;
-  if (!isEmptied(other) || !isEmptied(host)) return isEmptied(other);
-  const since = ({ metadata, status }: Host) => `${status?.power?.emptying?.startedTime} ${metadata.name}`;
+  // Of a silent one nobody knows how long it stays so: others have their turn meanwhile.
+  if (!isEmptied(other) || !isHeard(other)) return false;
+  if (!isEmptied(host)) return true;
+  // One that was silent gives way to who began meanwhile.
+  const since = (of: Host) => {
+    const { startedTime = "" } = of.status?.power?.emptying ?? {};
+    const { lastTransitionTime = "" } = readyOf(of) ?? {};
+    return `${startedTime > lastTransitionTime ? startedTime : lastTransitionTime} ${of.metadata.name}`;
+  };
   return since(other) < since(host);
 }

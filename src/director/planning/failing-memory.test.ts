@@ -79,7 +79,9 @@ it("is told, stays so until it is acknowledged, and moves machines only when tha
 
 it("one error that could not be corrected is enough; off says nothing", async () => {
   await errors(0, 1);
-  expect((await failing("True")).message).toMatch(/^P1-DIMMA1: 1 error that could not be corrected;/);
+  expect((await failing("True")).message).toMatch(
+    /^P1-DIMMA1: 1 error that could not be corrected since the host was started;.*; that can be acknowledged \(spec.failingMemory.acknowledged\) once the host has been started anew$/,
+  );
   await estate.client.patch(Host, { name: "a" }, { spec: { failingMemory: { automation: "off" } } });
   await until("no condition", async () => !getCondition((await host()).status?.conditions, MEMORY_FAILING));
   expect(judgeMemory(await host())).toBeUndefined();

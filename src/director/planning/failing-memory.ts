@@ -23,7 +23,7 @@ export function judgeMemory({ metadata, spec, status }: Host): MemoryVerdict | u
   const bad = modules.flatMap(({ module, uncorrected, correctedLastDay }) => {
     if (uncorrected > 0)
       return [
-        `${module}: ${uncorrected} ${uncorrected === 1 ? "error" : "errors"} that could not be corrected`,
+        `${module}: ${uncorrected} ${uncorrected === 1 ? "error" : "errors"} that could not be corrected since the host was started`,
       ];
     return correctedLastDay > correctedPerDay
       ? [
@@ -35,8 +35,12 @@ export function judgeMemory({ metadata, spec, status }: Host): MemoryVerdict | u
     automation === "act"
       ? "its machines are moved elsewhere"
       : `vireo drain ${metadata.name} moves its machines elsewhere, as spec.failingMemory.automation: act would`;
+  // The kernel counts them until then.
+  const until = modules.some(({ uncorrected }) => uncorrected > 0)
+    ? "; that can be acknowledged (spec.failingMemory.acknowledged) once the host has been started anew"
+    : "";
   if (bad.length > 0)
-    return { status: "True", reason: "TooManyErrors", message: `${bad.join("; ")}; ${then}` };
+    return { status: "True", reason: "TooManyErrors", message: `${bad.join("; ")}; ${then}${until}` };
   if (old?.status === "True" && acknowledged !== old.lastTransitionTime)
     return {
       status: "True",

@@ -71,6 +71,24 @@ describe("the shape of the day", () => {
     expect(new DemandShape().peak(now, HOUR)).toBeUndefined();
   });
 
+  it("takes the rest of an hour in which another control plane came to lead for no less than the hour", () => {
+    const shape = new DemandShape();
+    // The morning is busy, and each hour of it at its beginning.
+    const given = (at: number) => ({ cpus: at % HOUR < 30 * MINUTE ? 100 : 20, memoryMiB: 1024 });
+    for (let at = 0; at < 3 * HOUR; at += STEP_MS) shape.observe(at, given(at));
+    const next = new DemandShape(shape.stored());
+    // A week later, the second hour.
+    const begin = 168 * HOUR + HOUR;
+    for (let at = begin + 40 * MINUTE; at <= begin + HOUR; at += STEP_MS) next.observe(at, given(at));
+    expect(next.stored().cpus.slice(0, 2)).toEqual([100, 100]);
+    expect(next.stored().errorPercent).toBe(shape.stored().errorPercent);
+    // What is more counts at once.
+    const more = new DemandShape(shape.stored());
+    for (let at = begin + 40 * MINUTE; at <= begin + HOUR; at += STEP_MS)
+      more.observe(at, { cpus: 150, memoryMiB: 1024 });
+    expect(more.stored().cpus[1]).toBe(150);
+  });
+
   it("is what was stored, and nothing of what makes no sense", () => {
     const shape = new DemandShape();
     for (let at = 0; at <= 30 * HOUR; at += HOUR) shape.observe(at, { cpus: at / HOUR, memoryMiB: 1 });

@@ -52,6 +52,8 @@ export class DemandShape {
   /** Of the hour that goes on: the most so far. */
   #hour: number | undefined;
   #most: Given = { cpus: 0, memoryMiB: 0 };
+  /** It was looked at from its beginning. */
+  #isWhole = false;
 
   /** @param timeZone where the hosts are; what is stored of another one goes on in this one */
   constructor(stored?: Shape, timeZone = stored?.timeZone ?? "UTC") {
@@ -86,6 +88,9 @@ export class DemandShape {
     const hour = hourOf(at);
     const ended = this.#hour !== undefined && hour > this.#hour;
     if (ended) this.#end(this.#hour as number);
+    // Another one may have led before.
+    if (this.#hour === undefined) this.#isWhole = at - hour * HOUR_MS < ROUND_MS;
+    else if (ended) this.#isWhole = true;
     if (this.#hour === undefined || ended) this.#most = { cpus, memoryMiB };
     this.#hour = hour;
     this.#most.cpus = Math.max(this.#most.cpus, cpus);
@@ -97,7 +102,7 @@ export class DemandShape {
     const shape = this.#shape;
     const expected = this.#slot(hour)?.memoryMiB;
     const came = this.#most.memoryMiB;
-    if (expected !== undefined && came > 0) {
+    if (expected !== undefined && came > 0 && this.#isWhole) {
       const error = (100 * Math.abs(expected - came)) / came;
       const before = shape.errorPercent;
       shape.errorPercent = before === undefined ? error : before + NEWEST * (error - before);
@@ -106,7 +111,9 @@ export class DemandShape {
       const slot = this.#slotAt(hour);
       const before = shape[key][slot] as number;
       const now = Math.ceil(this.#most[key]);
-      shape[key][slot] = before < 0 || now >= before ? now : Math.round(before + DOWN * (now - before));
+      // Of an hour that was not seen whole it is not known that it was less.
+      const down = this.#isWhole ? DOWN : 0;
+      shape[key][slot] = before < 0 || now >= before ? now : Math.round(before + down * (now - before));
     }
     shape.hour = hour;
   }

@@ -91,6 +91,51 @@ it("hosts of which a PowerPolicy that cannot be read may have the say stay as th
   );
 });
 
+it("does not say that no machine waits while one does", () => {
+  const input = empty(3, { policies: [frugal({ spareHosts: 0 })], waiting: ["default/huge"] });
+  const huge: MachineView = {
+    ...{ key: "default/huge", namespace: "default", name: "huge", labels: {}, cpus: 1 },
+    ...{ memoryBytes: 2 ** 40, movable: true, since: 0 },
+  };
+  const reasons = (of: PowerInput) => decidePower(of).wishes.map(({ reason }) => reason);
+  expect(reasons({ ...input, estate: { ...input.estate, machines: [huge] } })).toEqual([
+    "it is empty and not needed: no machine that waits for a place needs it",
+  ]);
+  expect(reasons({ ...input, waiting: [] })).toEqual([
+    "it is empty and not needed: no machine waits for a place",
+  ]);
+});
+
+it("what is only advised keeps no host on under a policy that acts", () => {
+  // Three empty hosts have to be left: of four one may go, and those of the policy that only advises stay on.
+  const input = empty(5);
+  const names = ["advised", "advised", "acting", "acting", "acting"];
+  const hosts = input.hosts.map((host, i) => ({
+    ...host,
+    metadata: { ...host.metadata, labels: { power: names[i] ?? "" } },
+  }));
+  const views = input.estate.hosts.map((view, i) => ({ ...view, idleWatts: i < 2 ? 200 : 100 }));
+  const machines: MachineView[] = [4].map((i) => ({
+    ...{ key: `default/m${i}`, namespace: "default", name: `m${i}`, labels: {}, cpus: 1 },
+    ...{ memoryBytes: 2 ** 32, movable: true, since: 0, host: nameOf(i) },
+  }));
+  const survive: Policy = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "survive", namespace: "default" },
+    spec: { selector: {}, automation: "act", priority: 0, failover: { per: "host", losses: 3 } },
+  };
+  const of = (name: string, automation: "act" | "advise") =>
+    frugal({ automation, spareHosts: 0, selector: { matchLabels: { power: name } } }, name);
+  const { wishes } = decidePower({
+    ...input,
+    estate: { ...input.estate, hosts: views, machines, policies: [survive] },
+    hosts,
+    policies: [of("advised", "advise"), of("acting", "act")],
+  });
+  expect(wishes.filter(({ policy }) => policy === "acting").map(({ power }) => power)).toEqual(["Off"]);
+});
+
 it("decides of a thousand hosts at most fifty at a time", () => {
   let input = empty(1000, { policies: [frugal({ spareHosts: 0 })] });
   for (let round = 0; round < 3; round++) input = wanted(input, decidePower(input));

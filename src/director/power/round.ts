@@ -74,6 +74,9 @@ export function unsureOf({ unread }: PowerInput, policy: PowerPolicy | undefined
     : `PowerPolicy ${odd} cannot be read, and may have the say over it; mend or delete it`;
 }
 
+const findRoom = (lost: number): string =>
+  `all machines find room also when any ${lost === 1 ? "host that is on is" : `${lost} hosts that are on are`} lost`;
+
 export class Round {
   readonly wishes: Wish[] = [];
   private readonly input: PowerInput;
@@ -302,8 +305,20 @@ export class Round {
     const watts = ({ view }: Powered) => view.idleWatts ?? -1;
     const on = this.powered.filter(({ state }) => state === "on");
     on.sort((a, b) => watts(b) - watts(a) || (a.view.name < b.view.name ? -1 : 1));
+    // What is only advised stays on: no other does for it.
+    const ofActing = ({ policy }: Powered) => policy.spec.automation === "act";
+    yield* this.letGoInTurn(on.filter(ofActing), left);
+    yield* this.letGoInTurn(
+      on.filter((each) => !ofActing(each)),
+      left,
+    );
+  }
+
+  private *letGoInTurn(on: readonly Powered[], left: Map<PowerPolicy, number>): Generator<void> {
+    const before = this.wishes.length;
+    this.looks = 0;
     yield* this.letGoOf(on, left);
-    if (this.looks < ROUND_FAULTS || this.wishes.some(({ power }) => power === "Off")) return;
+    if (this.looks < ROUND_FAULTS || this.wishes.length > before) return;
     // Those that were not reached have their turn one round after the other.
     this.looks = 0;
     const from = (Math.floor(this.input.now / MINUTE_MS) * ROUND_FAULTS) % on.length;
@@ -332,8 +347,11 @@ export class Round {
 
   private withoutIt(policy: PowerPolicy): string {
     const { spareHosts } = policy.spec;
-    if (spareHosts === 0) return "no machine waits for a place";
-    return `without it all machines find room also when any ${spareHosts === 1 ? "host that is on is" : `${spareHosts} hosts that are on are`} lost`;
+    if (spareHosts === 0)
+      return this.input.waiting.length === 0
+        ? "no machine waits for a place"
+        : "no machine that waits for a place needs it";
+    return `without it ${findRoom(spareHosts)}`;
   }
 
   /** Why it does not go off; undefined: it may, and takes no machines from here on. */
@@ -384,9 +402,6 @@ export class Round {
     const unmet = this.unmet.get(policy);
     if (unmet) return { kept: false, message: unmet };
     if (spareHosts === 0) return { kept: true, message: "no host is to be spare" };
-    return {
-      kept: true,
-      message: `all machines find room also when any ${spareHosts === 1 ? "host that is on is" : `${spareHosts} hosts that are on are`} lost`,
-    };
+    return { kept: true, message: findRoom(spareHosts) };
   }
 }

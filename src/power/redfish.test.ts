@@ -55,6 +55,22 @@ describe("Redfish", () => {
     }
   });
 
+  it("presses the power button of a host that knows no graceful shutdown, only while it is on", async () => {
+    bmc.types = ["On", "ForceOff", "PushPowerButton"];
+    for (const power of ["Off", "PoweringOff", "PoweringOn"]) {
+      bmc.power = power;
+      await open().shutDown();
+      expect([power, bmc.power]).toEqual([power, power]);
+    }
+    bmc.power = "On";
+    await open().shutDown();
+    expect([bmc.power, bmc.resets]).toEqual(["Off", ["PushPowerButton"]]);
+    bmc.types = ["GracefulShutdown", "PushPowerButton"];
+    bmc.power = "On";
+    await open().shutDown();
+    expect(bmc.resets.at(-1)).toBe("GracefulShutdown");
+  });
+
   it("sends nothing to whoever is not proven", async () => {
     const url = bmc.url;
     expect(await messageOf(openRedfish({ url, system: SYSTEM }, LOGIN).state())).toMatch(
@@ -78,8 +94,10 @@ describe("Redfish", () => {
     expect(said[1]).toMatch(/has no \/redfish\/v1\/Systems\/7; is spec.bmc.redfish.system right/);
     bmc.types = ["On", "ForceOff"];
     expect(await messageOf(open().shutDown())).toMatch(
-      /no reset of the type GracefulShutdown, only On, ForceOff/,
+      /no reset that asks the host to shut down .*, only On, ForceOff; .* spec.bmc.ipmi/,
     );
+    bmc.types = ["On"];
+    expect(await messageOf(open().cut())).toMatch(/no reset of the type ForceOff, only On/);
     bmc.target = "https://evil.example/redfish";
     expect(await messageOf(open().on())).toMatch(/names no path of Redfish/);
     bmc.power = "Sideways";

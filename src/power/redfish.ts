@@ -52,21 +52,34 @@ export function openRedfish(spec: Redfish, credentials: Credentials): Bmc {
       throw new Refusal(`its system knows no reset of the type ${type}, only ${types.join(", ")}`);
     await ask("POST", target, { ResetType: type });
   };
+  const shutDown = async (): Promise<void> => {
+    const found = await ask("GET", path);
+    const { target, types } = actionOf(found, path);
+    if (!types || types.includes("GracefulShutdown"))
+      return void (await ask("POST", target, { ResetType: "GracefulShutdown" }));
+    if (!types.includes("PushPowerButton"))
+      throw new Refusal(
+        `its system knows no reset that asks the host to shut down (GracefulShutdown, PushPowerButton), only ${types.join(", ")}; where the BMC speaks IPMI, too, name it in spec.bmc.ipmi instead of spec.bmc.redfish`,
+      );
+    // It would switch on a host that is off, and one that shuts down has been asked.
+    if (powerIn(found) === "On") await ask("POST", target, { ResetType: "PushPowerButton" });
+  };
   return {
     state: () =>
       doing("asked whether the host is on", async (): Promise<PowerState> => {
-        const found = await ask("GET", path);
-        const power = isFields(found) ? found.PowerState : undefined;
+        const power = powerIn(await ask("GET", path));
         // What is on its way is not there yet.
         if (power === "On" || power === "PoweringOff" || power === "Paused") return "On";
         if (power === "Off" || power === "PoweringOn") return "Off";
         throw new Refusal(`its ${path} has no PowerState that Redfish knows`);
       }),
     on: () => doing("told to switch the host on", () => reset("On")),
-    shutDown: () => doing("told to have the host shut down", () => reset("GracefulShutdown")),
+    shutDown: () => doing("told to have the host shut down", shutDown),
     cut: () => doing("told to cut the host's power", () => reset("ForceOff")),
   };
 }
+
+const powerIn = (system: unknown): unknown => (isFields(system) ? system.PowerState : undefined);
 
 /** Where the action Reset is, and which types it takes when it says so. */
 function actionOf(system: unknown, path: string): { target: string; types?: string[] } {

@@ -84,7 +84,8 @@ export async function startPretendRedfish(
     const type = typeof asked === "object" && asked !== null ? String(Reflect.get(asked, "ResetType")) : "";
     if (!pretend.types.includes(type)) return fails(response, 400, `no reset ${type}`);
     pretend.resets.push(type);
-    pretend.power = type === "On" ? "On" : "Off";
+    const pressed = type === "PushPowerButton" && pretend.power === "Off";
+    pretend.power = type === "On" || pressed ? "On" : "Off";
     return answer(response, 204);
   };
   const server = createServer({ cert, key }, (request, response) => void handle(request, response));

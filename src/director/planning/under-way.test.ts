@@ -1,8 +1,13 @@
 /** What is planned while plans are being carried out. */
+import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { apply } from "../estate/moved.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import type { Plan, Policy } from "../kinds.ts";
+import { obstacle } from "../rules/rules.ts";
+import { anyEstate, HOSTS as HOSTS_OF_ANY, MACHINES } from "../testing/any-estate.ts";
+import type { Move } from "./plan.ts";
 import { holdForApproved, Planning } from "./under-way.ts";
 
 const GiB = 2 ** 30;
@@ -50,7 +55,7 @@ const move = (vm: string, from: string, to: string, phase: Phase, needed = false
   },
   phase,
 });
-const plan = (name: string, moves: ReturnType<typeof move>[], spec: Partial<Plan["spec"]> = {}): Plan => ({
+const plan = (name: string, moves: { of: Move; phase: Phase }[], spec: Partial<Plan["spec"]> = {}): Plan => ({
   apiVersion: "vireo.dev/v1",
   kind: "Plan",
   metadata: { name },
@@ -134,22 +139,6 @@ it("one that brings about by itself what has to go is left alone, until somethin
   });
 });
 
-it("what it takes room for is not given to others", () => {
-  const machines = [
-    moving("web-1", "c", "a"),
-    machine("web-2", "c"),
-    machine("db", "b", { memoryBytes: 60 * GiB }),
-  ];
-  const drain = plan("p", [
-    move("web-1", "c", "a", "Running", true),
-    move("web-2", "c", "d", "Waiting", true),
-  ]);
-  const both = HOSTS.map((each) => ("bc".includes(each.name) ? { ...each, ...LEAVE } : each));
-  expect(planned(estate(machines, both), [drain])).toEqual({ moves: [["db", "b", true]], supersedes: [] });
-  const large = [...machines.slice(0, 2), machine("db", "b", { memoryBytes: 62 * GiB })];
-  expect(planned(estate(large, both), [drain])).toEqual(NOTHING);
-});
-
 it("of more than one plan holds the rest comes when it is over; a host that is to be left does not wait for that", () => {
   const many = Array.from({ length: 70 }, (_, i) => machine(`m${i}`, "c", { cpus: 1, memoryBytes: GiB / 4 }));
   const hosts = HOSTS.map((each) => ({ ...each, cpus: 200, ...(each.name === "c" ? LEAVE : {}) }));
@@ -215,4 +204,93 @@ it("proposals of what has to go are made, too, once", () => {
   const asked = plan("q", [move("web", "c", "d", "Waiting", true)], { automation: "ask" });
   asked.status = { phase: "Proposed" };
   expect(planned(state, [busy, asked], "ask")).toEqual(NOTHING);
+});
+
+it("in any estate a plan beside others moves no machine that one of them moves, each move is allowed after those before it, and looks come to an end", () => {
+  let beside = 0;
+  fc.assert(
+    fc.property(
+      anyEstate,
+      fc.integer({ min: 0, max: HOSTS_OF_ANY - 1 }),
+      fc.array(fc.record({ h: fc.nat(HOSTS_OF_ANY - 1), begun: fc.boolean(), needed: fc.boolean() }), {
+        minLength: MACHINES,
+        maxLength: MACHINES,
+      }),
+      (any, left, wishes) => {
+        const free = { now: 1e12, released: new Set<string>(), forecaster: new Forecaster([]) };
+        // Else hardly any of its machines may move at all.
+        const roomy = any.hosts.map(({ dedicatedTo: _d, closed: _c, ...each }) => ({
+          ...{ ...each, ready: true, accelerator: "kvm" as const, has: { offers: ["uefi" as const] } },
+          ...{ cpus: 2 * each.cpus, memoryBytes: 2 * each.memoryBytes },
+        }));
+        const lenient = any.policies.map((each, i) => {
+          const { moves: _m, required: _r, keepTogether: _t, ...spec } = each.spec;
+          return i === 0 ? { ...each, spec } : each;
+        });
+        const calm = any.machines.map(({ platform: _, ...each }) => ({
+          ...each,
+          movable: each.movingTo === undefined,
+        }));
+        // A plan of whatever moves are allowed one after the other.
+        let then: Estate = { ...any, hosts: roomy, policies: lenient, machines: [...calm] };
+        const first: Move[] = [];
+        const phases: Phase[] = [];
+        for (const [i, { h, begun, needed }] of wishes.entries()) {
+          const [one, there] = [then.machines[i], roomy[h]];
+          const isAble = one?.movable && roomy.some(({ name }) => name === one.host);
+          if (!isAble || !there || one.host === there.name || obstacle(then, one, there)) continue;
+          const { of } = move(one.name, one.host ?? "", there.name, "Waiting", needed);
+          first.push(of);
+          phases.push(begun ? "Running" : "Waiting");
+          then = apply(then, one.key, there.name);
+        }
+        if (first.length === 0) return;
+        const running = new Map(
+          first.flatMap((of, i) => (phases[i] === "Running" ? [[`${of.namespace}/${of.vm}`, of.to]] : [])),
+        );
+        const machines = calm.map((each) => {
+          const to = running.get(each.key);
+          return to === undefined ? each : { ...each, movable: false, movingTo: to };
+        });
+        const hosts = roomy.map((each, h): HostView => (h === left ? { ...each, ...LEAVE } : each));
+        const state: Estate = { ...any, policies: lenient, hosts, machines };
+        let plans = [
+          plan(
+            "p",
+            first.map((of, i) => ({ of, phase: phases[i] as Phase })),
+          ),
+        ];
+        let looks = 0;
+        for (; looks < 5; looks++) {
+          const { moves, supersedes } = new Planning(state, plans, free).movesOf("act");
+          if (moves.length === 0) break;
+          let after: Estate = { ...state, machines: [...machines] };
+          for (const { namespace, vm, from, to } of moves) {
+            const one = after.machines.find(({ key }) => key === `${namespace}/${vm}`) as MachineView;
+            expect([one.host, one.movable, one.movingTo]).toEqual([from, true, undefined]);
+            const there = hosts.find(({ name }) => name === to) as HostView;
+            expect(obstacle(after, one, there)).toBeUndefined();
+            after = apply(after, one.key, to);
+          }
+          const open = plans.filter((each) => !supersedes.includes(each)).flatMap(({ spec }) => spec.moves);
+          for (const { vm } of open) expect(moves.map((each) => each.vm)).not.toContain(vm);
+          plans = [
+            ...plans.map((each) =>
+              supersedes.includes(each)
+                ? { ...each, status: { ...each.status, superseded: "played" } }
+                : each,
+            ),
+            plan(
+              `n${looks}`,
+              moves.map((of) => ({ of: { ...of, needed: true }, phase: "Waiting" })),
+            ),
+          ];
+        }
+        expect(looks).toBeLessThan(5);
+        beside += looks;
+      },
+    ),
+    { numRuns: 300, seed: 20_261_201 },
+  );
+  expect(beside).toBeGreaterThan(20);
 });

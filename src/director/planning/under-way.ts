@@ -1,7 +1,8 @@
 /**
  * What is planned while plans are being carried out. What only gains waits until they are over: they change the estate. What has to go (a host that is to be left, a broken rule, a host that is too
- * busy) does not: where no move that is under way brings it about, it is planned on the estate as it is; machines that are on their way, or have to go by a plan already, stay out of it, and take room on both
- * hosts. The director's own moves that only gain and have not begun are superseded for it. Plans that users approved or asked for are left alone, and so are their machines. Pure.
+ * busy) does not: where no move that is under way brings it about, it is planned on the estate as it is. Machines that are on their way, which take room on both hosts, stay out of it, and so do those that
+ * have to go by a plan already; should one of these find its place taken, the executor skips it, and it is planned anew. The director's own moves that only gain and have not begun are superseded for it.
+ * Plans that users approved or asked for are left alone, and so are their machines. Pure.
  */
 import type { Estate } from "../estate/estate.ts";
 import { isCarriedOut, isFinalPlan, isHeld, isPlanUnderWay, type Plan } from "../kinds.ts";
@@ -75,19 +76,6 @@ function afterAll(estate: Estate, moves: readonly Move[]): Estate {
   return { ...estate, machines };
 }
 
-/** As if these had begun: they take room on both hosts. */
-function onTheirWay(estate: Estate, moves: readonly Move[]): Estate {
-  if (moves.length === 0) return estate;
-  const goals = new Map(moves.map((move) => [keyOf(move), move.to]));
-  const machines = estate.machines.map((machine) => {
-    const to = goals.get(machine.key);
-    return to === undefined || to === machine.host || machine.movingTo !== undefined
-      ? machine
-      : { ...machine, movable: false, movingTo: to };
-  });
-  return { ...estate, machines };
-}
-
 /** Plans of one level of automation after the other, by the estate as the planner is to see it. */
 export class Planning {
   private readonly estate: Estate;
@@ -132,10 +120,8 @@ export class Planning {
         .filter(({ needed }) => needed)
         .map(keyOf),
     );
-    const claims = this.own.filter((plan) => !supersedes.includes(plan)).flatMap(waitingOf);
     // No others: a host that a machine is leaving still looks too busy.
-    const state = onlyMovable(onTheirWay(estate, claims), new Set([...left, ...again]), true);
-    const moves = planMoves(state, options);
+    const moves = planMoves(onlyMovable(estate, new Set([...left, ...again]), true), options);
     return moves.some((move) => left.has(keyOf(move))) ? { moves, supersedes } : none;
   }
 

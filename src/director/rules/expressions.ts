@@ -33,6 +33,7 @@ import {
 } from "./attributes.ts";
 import { ExpressionError, fail, groupIn, groupWords, pathsOf, reason, stepsOf } from "./expression-tree.ts";
 import { Kept } from "./kept.ts";
+import { syntaxProblem } from "./syntax-hints.ts";
 
 /** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
 export const MOST_CHARACTERS = 1000;
@@ -108,7 +109,8 @@ function compile(text: string, environment = STORED): Expression {
     return expression(text, program.ast, pathsOf(program.ast), program);
   } catch (error) {
     if (error instanceof ExpressionError || !(error instanceof Error)) throw error;
-    if (error instanceof ParseError || error instanceof CelTypeError) return fail(text, ...reason(error));
+    if (error instanceof ParseError) return fail(text, ...syntaxProblem(text, ...reason(error)));
+    if (error instanceof CelTypeError) return fail(text, ...reason(error));
     return fail(text, 0, error.message.split("\n")[0] ?? "");
   }
 }

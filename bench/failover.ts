@@ -14,7 +14,8 @@ import { place } from "../src/director/planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
 import { decidePower } from "../src/director/power/power.ts";
 import { xorshift } from "../src/director/solver/random.ts";
-import { frugal, hostView, poweredHost } from "../src/director/testing/powered.ts";
+import { frugal, poweredHost } from "../src/director/testing/powered.ts";
+import { hostView } from "../src/director/testing/views.ts";
 import { binds } from "./failover-bind.ts";
 import { count } from "./measure.ts";
 

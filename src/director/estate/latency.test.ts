@@ -5,7 +5,7 @@ import { NS, openEstate } from "../../compute/testing/estate.ts";
 import { explain } from "../planning/explain.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
-import { hostView } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import type { Estate, MachineView } from "./estate.ts";
 import { readEstate } from "./read-estate.ts";
 

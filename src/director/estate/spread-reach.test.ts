@@ -4,37 +4,18 @@ import type { Policy } from "../kinds.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle, obstacles } from "../rules/rules.ts";
-import { hostView } from "../testing/powered.ts";
-import type { Estate, HostView, MachineView } from "./estate.ts";
+import { estateOf, hostView, machineView, policyOf } from "../testing/views.ts";
+import type { Estate, MachineView } from "./estate.ts";
 import { indexOf } from "./estate-index.ts";
 import { depart, forDepartures } from "./moved.ts";
 
-const machine = (name: string, host?: string, labels: Record<string, string> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels,
-  cpus: 1,
-  memoryBytes: 2 ** 28,
-  ...(host ? { host } : {}),
-  movable: true,
-  since: 0,
-});
-const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name, namespace: "default" },
-  spec: { selector: {}, automation: "act", priority: 0, ...spec },
-});
+const machine = (name: string, host?: string, labels: Record<string, string> = {}) =>
+  machineView(name, host, { labels, memoryBytes: 2 ** 28 });
 const A = hostView("a", { site: "eu" });
 const B = hostView("b", { site: "eu" });
 const C = hostView("c", { site: "us" });
-const estate = (machines: MachineView[], policies: Policy[], hosts: HostView[] = [A, B, C]): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
+const estate = (machines: MachineView[], policies: Policy[], hosts = [A, B, C]) =>
+  estateOf(hosts, machines, policies);
 const placed = (of: Estate) => place(of, of.machines.at(-1) as MachineView);
 const moves = (of: Estate) =>
   planMoves(of, { ...PLAN_DEFAULTS, now: 1e12, released: new Set() }).map(({ vm, to }) => `${vm} to ${to}`);
@@ -42,9 +23,9 @@ const EU = 'host.site == "eu"';
 
 describe("a place that rules exclude", () => {
   it("holds no machine back for having none", () => {
-    const spread = policy("s", { spread: "site", required: [EU] });
+    const spread = policyOf("s", { spread: "site", required: [EU] });
     expect(placed(estate([machine("m", "a"), machine("n")], [spread])).host).toMatch(/^[ab]$/);
-    const hosts = policy("s", { spread: "host", required: [EU] });
+    const hosts = policyOf("s", { spread: "host", required: [EU] });
     const three = estate([machine("m", "a"), machine("n", "b"), machine("o")], [hosts]);
     expect(placed(three).host).toMatch(/^[ab]$/);
     // Over those that remain they are spread.
@@ -54,7 +35,7 @@ describe("a place that rules exclude", () => {
   });
 
   it("is none in a plan either: what is there stays, and is spread over the others", () => {
-    const hosts = policy("s", { spread: "host", required: [EU] });
+    const hosts = policyOf("s", { spread: "host", required: [EU] });
     expect(moves(estate([machine("m", "a"), machine("n", "b"), machine("o", "b")], [hosts]))).toEqual([]);
     expect(moves(estate([machine("m", "a"), machine("n", "a")], [hosts]))).toEqual([
       expect.stringMatching(/^[mn] to b$/),
@@ -62,8 +43,8 @@ describe("a place that rules exclude", () => {
   });
 
   it("may be excluded by another policy of the machine, or by whom hosts are dedicated to", () => {
-    const spread = policy("s", { spread: "site" });
-    const only = policy("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
+    const spread = policyOf("s", { spread: "site" });
+    const only = policyOf("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
     const two = [machine("m", "a", { eu: "yes" }), machine("n", undefined, { eu: "yes" })];
     expect(placed(estate(two, [spread, only])).host).toMatch(/^[ab]$/);
     // One that could be there is held to it.
@@ -75,8 +56,8 @@ describe("a place that rules exclude", () => {
   });
 
   it("counts no more than others when it has machines: of others, or of ours from before", () => {
-    const spread = policy("s", { spread: "site" });
-    const only = policy("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
+    const spread = policyOf("s", { spread: "site" });
+    const only = policyOf("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
     const eu = { eu: "yes" };
     const machines = [
       machine("m", "a", eu),
@@ -88,12 +69,15 @@ describe("a place that rules exclude", () => {
   });
 
   it("is one whatever the hour: a price that is too high now excludes none", () => {
-    const spread = policy("s", { spread: "site", required: ['host.site == "eu" || host.power.price < 0.3'] });
+    const spread = policyOf("s", {
+      spread: "site",
+      required: ['host.site == "eu" || host.power.price < 0.3'],
+    });
     const dear = { ...C, tariff: { pue: 1, price: 0.4 } };
     expect(placed(estate([machine("m", "a"), machine("n")], [spread], [A, B, dear])).reason).toMatch(
       /spreads its machines over sites: 1 of them here, 0 elsewhere/,
     );
-    const both = policy("s", {
+    const both = policyOf("s", {
       spread: "site",
       required: ['host.site == "eu" && !(host.power.price > 0.3)'],
     });
@@ -105,7 +89,7 @@ describe("a place that rules exclude", () => {
 });
 
 it("a place that is full counts, and so does one that is closed and has some", () => {
-  const spread = policy("s", { spread: "site" });
+  const spread = policyOf("s", { spread: "site" });
   const full = hostView("c", { site: "us", memoryBytes: 1 });
   expect(placed(estate([machine("m", "a"), machine("n")], [spread], [A, B, full])).host).toBeUndefined();
   const closed = { ...C, ready: false, closed: "it is not ready" };
@@ -115,7 +99,7 @@ it("a place that is full counts, and so does one that is closed and has some", (
 });
 
 it("where no place counts none has fewer than none", () => {
-  const spread = policy("s", { spread: "site", required: ['host.site == "us"'] });
+  const spread = policyOf("s", { spread: "site", required: ['host.site == "us"'] });
   const closed = { ...C, ready: false, closed: "it is not ready" };
   const of = estate([machine("m", "a"), machine("n", "b")], [spread], [A, B, closed]);
   expect([...obstacles(of, of.machines[0] as MachineView, A)].map(({ why }) => why)).toContain(
@@ -124,8 +108,8 @@ it("where no place counts none has fewer than none", () => {
 });
 
 it("is known of a machine that is another from then on, also where it goes", () => {
-  const spread = policy("s", { spread: "site" });
-  const only = policy("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
+  const spread = policyOf("s", { spread: "site" });
+  const only = policyOf("eu", { selector: { matchLabels: { eu: "yes" } }, required: [EU] });
   const of = forDepartures(estate([machine("m", "a"), machine("n", "b"), machine("o")], [spread, only]), 1);
   const index = indexOf(of);
   const may = () => obstacle(of, index.machines[2] as MachineView, B);

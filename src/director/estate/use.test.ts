@@ -3,41 +3,19 @@ import { expect, it } from "vitest";
 import type { Policy } from "../kinds.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
+import { GiB, hostView, machineView } from "../testing/views.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { applyTo } from "./moved.ts";
 import type { Demand } from "./use.ts";
 
-const GiB = 2 ** 30;
+const host = (name: string) =>
+  hostView(name, {
+    ...{ cpus: 16, cores: 8, memoryBytes: 64 * GiB, mhz: 2000, idleWatts: 50, maxWatts: 150 },
+    ...{ ssd: true, linkMbps: 10_000 },
+  });
 
-const host = (name: string): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 16,
-  memoryBytes: 64 * GiB,
-  mhz: 2000,
-  cores: 8,
-  cpuModel: "x",
-  idleWatts: 50,
-  maxWatts: 150,
-  accelerator: "kvm",
-  ssd: true,
-  linkMbps: 10_000,
-});
-
-const machine = (name: string, on: string, expected: number, gib = 4): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: {},
-  cpus: 2,
-  memoryBytes: gib * GiB,
-  use: { cpus: expected, expected },
-  host: on,
-  movable: true,
-  since: 0,
-});
+const machine = (name: string, on: string, expected: number, gib = 4) =>
+  machineView(name, on, { cpus: 2, memoryBytes: gib * GiB, use: { cpus: expected, expected } });
 
 const plan = (hosts: HostView[], machines: MachineView[]) => {
   const estate: Estate = { hosts, machines, policies: [], odd: [] };

@@ -2,38 +2,16 @@
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import type { EstateFigures, Policy } from "../kinds.ts";
+import { GiB, hostView, machineView } from "../testing/views.ts";
 import { outlookOf } from "./outlook.ts";
 import { changesOf, untoldOf } from "./outlook-words.ts";
 
-const GiB = 2 ** 30;
-const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "north",
-  rack: name,
-  cpus: 4,
-  memoryBytes: 8 * GiB,
-  mhz: 2000,
-  cores: 2,
-  cpuModel: name,
-  idleWatts: 100,
-  maxWatts: 300,
-  accelerator: "tcg",
-  ssd: true,
-  linkMbps: 1000,
-  ...more,
-});
-const machine = (name: string, at: string): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: {},
-  cpus: 1,
-  memoryBytes: GiB,
-  movable: true,
-  since: 0,
-  host: at,
-});
+const host = (name: string, more: Partial<HostView> = {}) =>
+  hostView(name, {
+    ...{ site: "north", cpus: 4, cores: 2, mhz: 2000, cpuModel: name, idleWatts: 100, maxWatts: 300 },
+    ...{ accelerator: "tcg", ssd: true },
+    ...more,
+  });
 const move = (vm: string, from: string, to: string) => ({ namespace: "default", vm, from, to });
 const apart: Policy = {
   apiVersion: "vireo.dev/v2",
@@ -53,7 +31,7 @@ const estate = (hosts: HostView[], machines: MachineView[], more: Partial<Estate
 it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each host that takes part", async () => {
   const before = estate(
     [host("a"), host("b"), host("idle"), host("other")],
-    [machine("x", "a"), machine("y", "a")],
+    [machineView("x", "a"), machineView("y", "a")],
     { policies: [apart], sites: new Map([["north", { pue: 1.5, price: 0.4, carbon: 200 }]]) },
   );
   const outlook = await outlookOf(before, [move("x", "a", "b")], rest);
@@ -95,7 +73,7 @@ it("does not make up what nobody tells, and says so", async () => {
     return rest;
   };
   const all = await outlookOf(
-    estate([silent("a"), silent("b")], [machine("x", "a")]),
+    estate([silent("a"), silent("b")], [machineView("x", "a")]),
     [move("x", "a", "b")],
     rest,
   );
@@ -105,7 +83,7 @@ it("does not make up what nobody tells, and says so", async () => {
   expect(untoldOf(all)).toMatch("One of the hosts in use does not tell its watts");
   // One of two: the other's are the sum, with a word about it.
   const some = await outlookOf(
-    estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]),
+    estate([silent("a"), host("b")], [machineView("x", "a"), machineView("y", "b")]),
     [move("y", "b", "a")],
     rest,
   );
@@ -129,7 +107,7 @@ it("calls alike what reads alike, and tells differences of what is read", () => 
 
 it("stays small: of a plan that touches many hosts it tells those that change most", async () => {
   const many = Array.from({ length: 100 }, (_, i) => `h${String(i).padStart(2, "0")}`);
-  const machines = many.map((name) => machine(`m-${name}`, name));
+  const machines = many.map((name) => machineView(`m-${name}`, name));
   const target = host("target", { cpus: 200, memoryBytes: 400 * GiB });
   const outlook = await outlookOf(
     estate([target, ...many.map((name) => host(name))], machines),
@@ -144,7 +122,7 @@ it("stays small: of a plan that touches many hosts it tells those that change mo
 
 it("rests while it looks at many machines, and counts all of them", async () => {
   let rests = 0;
-  const machines = Array.from({ length: 2500 }, (_, i) => machine(`m${i}`, "a"));
+  const machines = Array.from({ length: 2500 }, (_, i) => machineView(`m${i}`, "a"));
   const outlook = await outlookOf(
     estate([host("a", { cpus: 4000, memoryBytes: 4000 * GiB }), host("b")], machines, { policies: [apart] }),
     [move("m0", "a", "b")],

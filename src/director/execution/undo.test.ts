@@ -1,13 +1,14 @@
 /** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
 import { describe, expect, it } from "vitest";
 import type { Migration } from "../../compute/migrations/kinds.ts";
-import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Estate, HostView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import type { Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
+import { estateOf, GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import { describeEffect } from "./effect-words.ts";
 import { experienceOf } from "./experience.ts";
 import { predict } from "./figures.ts";
@@ -17,48 +18,14 @@ import { outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
 import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
 
-const GiB = 2 ** 30;
-const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 2,
-  memoryBytes: 4 * GiB,
-  mhz: 2000,
-  cores: 2,
-  cpuModel: name,
-  idleWatts: 20,
-  maxWatts: 60,
-  accelerator: "tcg",
-  ssd: true,
-  linkMbps: 1000,
-  ...more,
-});
-const machine = (name: string, at: string, more: Partial<MachineView> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: {},
-  cpus: 1,
-  memoryBytes: GiB,
-  movable: true,
-  since: 0,
-  host: at,
-  ...more,
-});
-const policy = (spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name: "web", namespace: "default" },
-  spec: { selector: {}, goals: [{ goal: "balanced", weight: 1 }], automation: "act", priority: 0, ...spec },
-});
-const estate = (hosts: HostView[], machines: MachineView[], policies: Policy[] = []): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
+const host = (name: string, more: Partial<HostView> = {}) =>
+  hostView(name, {
+    ...{ cpus: 2, cores: 2, memoryBytes: 4 * GiB, mhz: 2000, cpuModel: name, idleWatts: 20, maxWatts: 60 },
+    ...{ accelerator: "tcg", ssd: true },
+    ...more,
+  });
+const policy = (spec: Partial<Policy["spec"]>) =>
+  policyOf("web", { goals: [{ goal: "balanced", weight: 1 }], ...spec });
 const move = (vm: string, from: string, to: string): Move => ({
   namespace: "default",
   vm,
@@ -87,9 +54,9 @@ const plan = (
 describe("an undo", () => {
   it("takes back what was made, and only that, each step allowed where the others are then", () => {
     // Both hosts are full but for one place: the order is forced.
-    const before = estate(
+    const before = estateOf(
       [host("a"), host("b"), host("c", { cpus: 1 })],
-      [machine("x", "a"), machine("y", "b"), machine("z", "b")],
+      [machineView("x", "a"), machineView("y", "b"), machineView("z", "b")],
     );
     const moves = [move("x", "a", "c"), move("y", "b", "a"), move("z", "b", "a")];
     let state = moves.reduce((now, { vm, to }) => apply(now, `default/${vm}`, to), before);
@@ -109,9 +76,9 @@ describe("an undo", () => {
 
   it("finds another order when the reverse one is not possible any more", () => {
     // x went first; by now its place on a is y's, which goes back last if the order were the reverse one of the plan.
-    const state = estate(
+    const state = estateOf(
       [host("a", { cpus: 1 }), host("b", { cpus: 1 }), host("c")],
-      [machine("y", "a"), machine("x", "c")],
+      [machineView("y", "a"), machineView("x", "c")],
     );
     const undo = planUndo(state, plan("p1", [move("y", "b", "a"), move("x", "a", "c")]));
     expect(undo.moves.map(({ vm }) => vm)).toEqual(["y", "x"]);
@@ -119,7 +86,7 @@ describe("an undo", () => {
 
   it("says of each machine that stays why: gone, elsewhere, stopped, host gone or closed, no room, a rule", () => {
     const apart = policy({ keepApart: "host", selector: { matchLabels: { app: "web" } } });
-    const state = estate(
+    const state = estateOf(
       [
         host("a", { closed: "it is not ready" }),
         host("b", { cpus: 8 }),
@@ -127,14 +94,14 @@ describe("an undo", () => {
         host("d", { cpus: 1 }),
       ],
       [
-        machine("closed", "b"),
-        machine("elsewhere", "c"),
-        machine("stopped", "b", { movable: false }),
-        machine("hostless", "b"),
-        machine("big", "b", { cpus: 2 }),
-        machine("apart", "b", { labels: { app: "web" } }),
-        machine("other", "c", { labels: { app: "web" } }),
-        machine("fine", "b"),
+        machineView("closed", "b"),
+        machineView("elsewhere", "c"),
+        machineView("stopped", "b", { movable: false }),
+        machineView("hostless", "b"),
+        machineView("big", "b", { cpus: 2 }),
+        machineView("apart", "b", { labels: { app: "web" } }),
+        machineView("other", "c", { labels: { app: "web" } }),
+        machineView("fine", "b"),
       ],
       [apart],
     );
@@ -172,9 +139,9 @@ describe("an undo", () => {
 
   it("is not undone again by the director by itself, but for a broken rule or another policy", () => {
     const now = Date.parse("2026-11-28T11:00:00Z");
-    const state = estate(
+    const state = estateOf(
       [host("a"), host("b", { mhz: 9000, idleWatts: 1, maxWatts: 2 })],
-      [machine("x", "a")],
+      [machineView("x", "a")],
     );
     const undo = plan("u1", [move("x", "b", "a")], undefined, { undoes: "p0" });
     const planned = (given: Estate, released: string[] = []) => {
@@ -279,7 +246,10 @@ it("plans count from when they were over, not from when they were made: users ma
   since.metadata.creationTimestamp = hoursAgo(10);
   expect(lastToUndo([{ ...since, status: { ...since.status, endedTime: hoursAgo(10) } }, fresh])).toBe(fresh);
   // Rejected late, or not yet seen to be by the executor.
-  const state = estate([host("a"), host("b", { mhz: 9000, idleWatts: 1, maxWatts: 2 })], [machine("x", "a")]);
+  const state = estateOf(
+    [host("a"), host("b", { mhz: 9000, idleWatts: 1, maxWatts: 2 })],
+    [machineView("x", "a")],
+  );
   const free = { now, released: new Set<string>() };
   const planned = (rejected: Plan) =>
     planMoves(holdForUsers(state, [rejected], free), { ...PLAN_DEFAULTS, ...free });
@@ -299,12 +269,12 @@ it("keeps back what would not survive the loss of a host, as the executor would"
     host("c", { memoryBytes: 8 * GiB, cpus: 16 }),
   ];
   const machines = [
-    machine("y", "a", { memoryBytes: 6 * GiB }),
-    machine("x", "b", { memoryBytes: 3 * GiB }),
-    machine("z", "c", { memoryBytes: 2 * GiB }),
+    machineView("y", "a", { memoryBytes: 6 * GiB }),
+    machineView("x", "b", { memoryBytes: 3 * GiB }),
+    machineView("z", "c", { memoryBytes: 2 * GiB }),
   ];
   const safe = policy({ failover: { per: "host", losses: 1 } });
-  const state = estate(hosts, machines, [safe]);
+  const state = estateOf(hosts, machines, [safe]);
   const made = plan("p1", [move("x", "c", "b")], ["Succeeded"]);
   const undo = planUndo(state, made);
   expect(undo.moves).toEqual([]);
@@ -318,7 +288,7 @@ describe("what a move will take", () => {
     linkMbps: 1000,
     actual: { seconds, bytes, downtimeMs: 40 },
   });
-  const x = machine("x", "a");
+  const x = machineView("x", "a");
   const over = (mbps: number) => ({ mbps, how: "passes" as const });
 
   it("learns from moves that users asked for, too", () => {
@@ -338,12 +308,12 @@ describe("what a move will take", () => {
         downtimeMs: 70,
       },
     };
-    const of = { ...estate([host("a"), host("b")], [machine("x", "a")]), asked: [moved] };
+    const of = { ...estateOf([host("a"), host("b")], [machineView("x", "a")]), asked: [moved] };
     const [predicted] = predict(of, [move("x", "a", "b")], []);
     expect(predicted?.predicted).toMatchObject({ seconds: 20, bytes: 2 * GiB, downtimeMs: 70 });
     expect(experienceOf([], of)).toHaveLength(1);
     // By what it was as it began: not by what the machine is since, or that it is gone.
-    const larger = { ...of, machines: [machine("x", "b", { memoryBytes: 8 * GiB })] };
+    const larger = { ...of, machines: [machineView("x", "b", { memoryBytes: 8 * GiB })] };
     expect(experienceOf([], larger)).toMatchObject([{ toSendBytes: GiB, linkMbps: 1000 }]);
     expect(experienceOf([], { ...of, machines: [] })).toHaveLength(1);
   });
@@ -351,7 +321,7 @@ describe("what a move will take", () => {
   it("knows that a move was slow because its user wanted it so", () => {
     const hosts = [host("a"), host("b")];
     const of = (linkMbps: number): Estate => ({
-      ...estate(hosts, [machine("x", "a"), machine("y", "a")]),
+      ...estateOf(hosts, [machineView("x", "a"), machineView("y", "a")]),
       asked: [
         {
           apiVersion: "vireo.dev/v1",
@@ -413,7 +383,7 @@ describe("what a move will take", () => {
     expect(learnt.of(half, over(1000)).bytes).toBe(Math.round((2 / 3) * GiB));
     expect(learnt.of({ ...x, dirtyBytesPerSecond: 0 }, over(1000)).bytes).toBe(Math.round(GiB / 3));
     expect(
-      predict(estate([host("a"), host("b")], [half]), [move("x", "a", "b")], [])[0]?.predicted,
+      predict(estateOf([host("a"), host("b")], [half]), [move("x", "a", "b")], [])[0]?.predicted,
     ).toMatchObject({
       // Under TCG it is sent once, and what was written meanwhile while the guest stands still.
       bytes: 1.5 * GiB,
@@ -432,7 +402,7 @@ describe("what a move will take", () => {
     expect(learnt.of(x, over(1000))).toEqual({ bytes: GiB, seconds: expect.closeTo(10.6, 0) });
     expect(learnt.of({ ...x, localDiskBytes: 10 * GiB }, over(1000)).bytes).toBe(11 * GiB);
     // Its own disks are in what it took.
-    expect(learnt.of({ ...machine("y", "b"), localDiskBytes: 500 * GiB }, over(1000))).toMatchObject({
+    expect(learnt.of({ ...machineView("y", "b"), localDiskBytes: 500 * GiB }, over(1000))).toMatchObject({
       bytes: 101 * GiB,
     });
   });
@@ -449,7 +419,7 @@ describe("what a move will take", () => {
   });
 
   it("and gain is told before and after in the same words", () => {
-    const state = estate([host("a"), host("b", { idleWatts: 10, maxWatts: 20 })], [x]);
+    const state = estateOf([host("a"), host("b", { idleWatts: 10, maxWatts: 20 })], [x]);
     const [predicted] = predict(state, [move("x", "a", "b")], []);
     expect(predicted?.predicted).toMatchObject({ bytes: GiB, seconds: 10.6, watts: -25 });
     expect(describeEffect({ seconds: 12, bytes: 1.1 * GiB, downtimeMs: 30, score: 0.1, watts: -25 })).toBe(
@@ -463,7 +433,7 @@ describe("what a move will take", () => {
 
 describe("moves at once", () => {
   const hosts = ["a", "b", "c", "d"].map((name) => host(name, { cpus: 8 }));
-  const machines = [machine("x", "a"), machine("y", "c"), machine("z", "a")];
+  const machines = [machineView("x", "a"), machineView("y", "c"), machineView("z", "a")];
   const [x, y, z] = [move("x", "a", "b"), move("y", "c", "d"), move("z", "a", "c")];
   const none = { before: [], underWay: [] };
 
@@ -471,11 +441,11 @@ describe("moves at once", () => {
     expect(
       [0, 1000, 10_000, 25_000, 100_000].map((linkMbps) => movesAtOnce(host("a", { linkMbps }))),
     ).toEqual([1, 1, 2, 3, 4]);
-    const state = estate(hosts, machines);
+    const state = estateOf(hosts, machines);
     expect(waitsFor(state, y, { ...none, underWay: [x] })).toBeUndefined();
     expect(waitsFor(state, z, { ...none, underWay: [x] })).toBe("waits: host a takes part in a move already");
     expect(waitsFor(state, y, { ...none, underWay: [move("u", "b", "d")] })).toContain("host d");
-    const wide = estate(
+    const wide = estateOf(
       hosts.map((each) => ({ ...each, linkMbps: 10_000 })),
       machines,
     );
@@ -483,9 +453,9 @@ describe("moves at once", () => {
   });
 
   it("keep the order of the plan on each host, and never overlap in a group that is spread", () => {
-    const state = estate(hosts, machines);
+    const state = estateOf(hosts, machines);
     expect(waitsFor(state, z, { ...none, before: [x] })).toBe("waits until the move of x has begun");
-    const spread = estate(hosts, machines, [policy({ spread: "host" })]);
+    const spread = estateOf(hosts, machines, [policy({ spread: "host" })]);
     expect(waitsFor(spread, y, { ...none, underWay: [x] })).toBe(
       'waits until x has moved: policy "web" is about both',
     );

@@ -2,30 +2,15 @@
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
-import { hostView } from "../testing/powered.ts";
+import { GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import { explain } from "./explain.ts";
 
-const GiB = 2 ** 30;
 const host = (name: string, more: Partial<HostView> = {}) =>
   hostView(name, { memoryBytes: 8 * GiB, cpus: 8, ssd: true, idleWatts: 50, maxWatts: 150, ...more });
-const machine = (name: string, on?: string, more: Partial<MachineView> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app: "web" },
-  cpus: 2,
-  memoryBytes: 2 * GiB,
-  ...(on ? { host: on } : {}),
-  movable: true,
-  since: 0,
-  ...more,
-});
-const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name, namespace: "default" },
-  spec: { selector: { matchLabels: { app: "web" } }, automation: "act", priority: 0, ...spec },
-});
+const machine = (name: string, on?: string, more: Partial<MachineView> = {}) =>
+  machineView(name, on, { labels: { app: "web" }, cpus: 2, memoryBytes: 2 * GiB, ...more });
+const policy = (name: string, spec: Partial<Policy["spec"]>) =>
+  policyOf(name, { selector: { matchLabels: { app: "web" } }, ...spec });
 const explained = (of: Partial<Estate>, key = "default/web-1", limit?: number) => {
   const found = explain({ hosts: [], machines: [], policies: [], odd: [], ...of }, key, limit);
   if (!found) throw new Error(`nothing is said of ${key}`);

@@ -6,23 +6,13 @@ import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle, failoverRules } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
-import { hostView } from "../testing/powered.ts";
+import { GiB, hostView, machineView } from "../testing/views.ts";
 import { place } from "./place.ts";
 
-const GiB = 2 ** 30;
 const host = (name: string, gib: number, more: Partial<HostView> = {}) =>
   hostView(name, { memoryBytes: gib * GiB, cpus: 64, ...more });
-const machine = (name: string, gib: number, on?: string, app = "other"): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app },
-  cpus: 1,
-  memoryBytes: gib * GiB,
-  ...(on ? { host: on } : {}),
-  movable: true,
-  since: 0,
-});
+const machine = (name: string, gib: number, on?: string, app = "other") =>
+  machineView(name, on, { labels: { app }, memoryBytes: gib * GiB });
 const policy = (name: string, spec: Partial<Policy["spec"]>, namespace = "default"): Policy => ({
   apiVersion: "vireo.dev/v2",
   kind: "Policy",

@@ -4,52 +4,19 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { apply } from "../estate/moved.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
+import { GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import { PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
 import { turnOf } from "./regroup.ts";
 
-const GiB = 2 ** 30;
 const NOW = 1e12;
 const OPTIONS: PlanOptions = { ...PLAN_DEFAULTS, now: NOW, released: new Set<string>() };
 
-const host = (name: string, gib: number, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 64,
-  memoryBytes: gib * GiB,
-  mhz: 2000,
-  cores: 32,
-  cpuModel: "x",
-  accelerator: "kvm",
-  ssd: false,
-  linkMbps: 1000,
-  ...more,
-});
-const machine = (name: string, on: string, gib: number, more: Partial<MachineView> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app: name.replace(/-.*/, "") },
-  cpus: 1,
-  memoryBytes: gib * GiB,
-  host: on,
-  movable: true,
-  since: 0,
-  ...more,
-});
-const policy = (app: string, spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name: app, namespace: "default" },
-  spec: {
-    selector: { matchLabels: { app } },
-    goals: [{ goal: "balanced", weight: 1 }],
-    automation: "act",
-    priority: 0,
-    ...spec,
-  },
-});
+const host = (name: string, gib: number, more: Partial<HostView> = {}) =>
+  hostView(name, { cpus: 64, cores: 32, memoryBytes: gib * GiB, mhz: 2000, ...more });
+const machine = (name: string, on: string, gib: number, more: Partial<MachineView> = {}) =>
+  machineView(name, on, { labels: { app: name.replace(/-.*/, "") }, memoryBytes: gib * GiB, ...more });
+const policy = (app: string, spec: Partial<Policy["spec"]>) =>
+  policyOf(app, { selector: { matchLabels: { app } }, goals: [{ goal: "balanced", weight: 1 }], ...spec });
 
 /** The moves, after it was seen that each is allowed where it is made. */
 function planned(estate: Estate, options = OPTIONS) {

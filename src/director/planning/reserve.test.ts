@@ -1,40 +1,24 @@
 /** Plans restore reserved failover capacity that was lost. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Estate, HostView } from "../estate/estate.ts";
 import { apply } from "../estate/moved.ts";
 import { survivalOf } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
-import { hostView } from "../testing/powered.ts";
+import { GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 
-const GiB = 2 ** 30;
 const host = (name: string, gib: number, more: Partial<HostView> = {}) =>
   hostView(name, { memoryBytes: gib * GiB, cpus: 64, ...more });
-const machine = (name: string, gib: number, on: string, app = "other"): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app },
-  cpus: 1,
-  memoryBytes: gib * GiB,
-  host: on,
-  movable: true,
-  since: 0,
-});
-const web = (more: Partial<Policy["spec"]> = {}): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name: "web", namespace: "default" },
-  spec: {
+const machine = (name: string, gib: number, on: string, app = "other") =>
+  machineView(name, on, { labels: { app }, memoryBytes: gib * GiB });
+const web = (more: Partial<Policy["spec"]> = {}) =>
+  policyOf("web", {
     selector: { matchLabels: { app: "web" } },
-    automation: "act",
-    priority: 0,
     failover: { per: "host", losses: 1 },
     ...more,
-  },
-});
+  });
 const options = { ...PLAN_DEFAULTS, threshold: 5, now: 1e12, released: new Set<string>() };
 const faultsOf = (estate: Estate) =>
   survivalOf({ ...estate })

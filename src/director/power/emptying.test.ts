@@ -17,7 +17,7 @@ import { Plan, type Policy } from "../kinds.ts";
 import { explain } from "../planning/explain.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { runPlanner } from "../planning/planner.ts";
-import { hostView } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import { wakeTestsOf } from "./wake-tests.ts";
 
 describe("plans of a host that is emptied for its wake test", () => {

@@ -4,7 +4,8 @@ import { declaredFacts } from "../../compute/testing/estate.ts";
 import type { MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
-import { frugal, hostView, poweredHost } from "../testing/powered.ts";
+import { frugal, poweredHost } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import { decidePower, type Verdict } from "./power.ts";
 import type { PowerInput } from "./round.ts";
 

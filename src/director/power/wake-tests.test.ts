@@ -7,7 +7,8 @@ import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import type { MachineView } from "../estate/estate.ts";
 import { Plan, type Policy } from "../kinds.ts";
-import { frugal, hostView, poweredHost } from "../testing/powered.ts";
+import { frugal, poweredHost } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import type { PowerInput } from "./round.ts";
 import { Untested, wakeTestsOf } from "./wake-tests.ts";
 

@@ -6,7 +6,7 @@ import type { Lookup } from "../../resource/kind.ts";
 import { checkPolicy, warnPolicy } from "../checks.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
-import { hostView } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import { contradicted } from "./contradicted.ts";
 import { obstacle } from "./rules.ts";
 

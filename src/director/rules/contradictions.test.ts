@@ -5,7 +5,7 @@ import type { Lookup } from "../../resource/kind.ts";
 import { checkPolicy, warnPolicy } from "../checks.ts";
 import type { MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
-import { hostView } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import { againstOthers } from "./against-others.ts";
 import { contradicted } from "./contradicted.ts";
 import { contradictions, contradictionsBetween, WORK_OF_A_WRITE } from "./contradictions.ts";

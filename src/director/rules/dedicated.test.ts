@@ -3,46 +3,13 @@ import { domainOf, type Estate, type HostView, type MachineView } from "../estat
 import { DOMAINS, isWithin, type Policy } from "../kinds.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
+import { estateOf, GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 
-const GiB = 2 ** 30;
-const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "n",
-  rack: name,
-  cpus: 8,
-  memoryBytes: 16 * GiB,
-  mhz: 2000,
-  cores: 4,
-  cpuModel: "x",
-  accelerator: "kvm",
-  ssd: true,
-  linkMbps: 1000,
-  ...more,
-});
-const machine = (name: string, app: string, on?: string): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app },
-  cpus: 1,
-  memoryBytes: GiB,
-  movable: true,
-  since: 0,
-  ...(on ? { host: on } : {}),
-});
-const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name, namespace: "default" },
-  spec: { selector: { matchLabels: { app: name } }, automation: "act", priority: 0, ...spec },
-});
-const estate = (hosts: HostView[], machines: MachineView[], policies: Policy[]): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
+const host = (name: string, more: Partial<HostView> = {}) =>
+  hostView(name, { site: "n", memoryBytes: 16 * GiB, mhz: 2000, ssd: true, ...more });
+const machine = (name: string, app: string, on?: string) => machineView(name, on, { labels: { app } });
+const policy = (name: string, spec: Partial<Policy["spec"]>) =>
+  policyOf(name, { selector: { matchLabels: { app: name } }, ...spec });
 const moves = (of: Estate) =>
   planMoves(of, { ...PLAN_DEFAULTS, now: 1e12, released: new Set() }).map(({ vm, to, reason }) => [
     vm,
@@ -54,14 +21,14 @@ it("a dedicated host takes machines of its policy alone, others leave", () => {
   const hosts = [host("own", { mhz: 4000, dedicatedTo: "default/sap" }), host("any")];
   const policies = [policy("sap", { required: ['host.dedicatedTo == "default/sap"'] }), policy("web", {})];
   const [sap, web, loose] = [machine("s", "sap"), machine("w", "web"), machine("l", "none")];
-  const all = estate(hosts, [sap, web, loose], policies);
+  const all = estateOf(hosts, [sap, web, loose], policies);
   expect(place(all, sap).host).toBe("own");
   expect(place(all, web).host).toBe("any");
   expect(place(all, loose).host).toBe("any");
   expect(place({ ...all, hosts: hosts.slice(0, 1) }, web).reason).toBe(
     "own: is dedicated to machines of policy default/sap",
   );
-  expect(moves(estate(hosts, [machine("w", "web", "own"), machine("s", "sap", "any")], policies))).toEqual([
+  expect(moves(estateOf(hosts, [machine("w", "web", "own"), machine("s", "sap", "any")], policies))).toEqual([
     ["s", "own", expect.stringContaining('requires host.dedicatedTo == "default/sap"')],
     ["w", "any", "on own is dedicated to machines of policy default/sap"],
   ]);
@@ -71,10 +38,10 @@ it("power feeds and rows are domains as racks are", () => {
   const hosts = [host("a", { feed: "f1" }), host("b", { feed: "f1" }), host("c", { feed: "f2" }), host("d")];
   const policies = [policy("web", { keepApart: "feed" })];
   const machines = [machine("w1", "web", "a"), machine("w2", "web"), machine("w3", "web", "c")];
-  const placed = place(estate(hosts, machines, policies), machines[1] as MachineView);
+  const placed = place(estateOf(hosts, machines, policies), machines[1] as MachineView);
   // Of no feed: it fails by itself.
   expect(placed.host).toBe("d");
-  const full = place(estate(hosts.slice(0, 3), machines, policies), machines[1] as MachineView);
+  const full = place(estateOf(hosts.slice(0, 3), machines, policies), machines[1] as MachineView);
   expect(full.reason).toContain('b: policy "web" keeps its machines on different feeds, w1 is there');
   const [a, b] = hosts as [HostView, HostView];
   expect(domainOf(a, "feed")).toBe(domainOf(b, "feed"));

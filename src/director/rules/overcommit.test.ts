@@ -12,7 +12,7 @@ import { Policy } from "../kinds.ts";
 import { explain } from "../planning/explain.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
-import { hostView } from "../testing/powered.ts";
+import { hostView } from "../testing/views.ts";
 import { checkOvercommit } from "./overcommit-word.ts";
 import { obstacle } from "./rules.ts";
 

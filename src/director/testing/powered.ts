@@ -1,23 +1,6 @@
-/** Hosts that a PowerPolicy may switch off, for tests and bench/: as the director sees them, as the API has them, and the policy. */
+/** Hosts that a PowerPolicy may switch off, for tests and bench/: as the API has them, and the policy. */
 import type { Host } from "../../compute/hosts/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { HostView } from "../estate/estate.ts";
-
-export const hostView = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 8,
-  memoryBytes: 2 ** 33,
-  mhz: 3000,
-  cores: 4,
-  cpuModel: "x",
-  accelerator: "kvm",
-  ssd: false,
-  linkMbps: 1000,
-  ...more,
-});
 
 /** On for long, and woken by a test. */
 export const poweredHost = (name: string): Host => ({

@@ -9,16 +9,12 @@ import { Instance } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
-import { systemClock } from "../reconcile/clock.ts";
 import { Event } from "../reconcile/kinds.ts";
-import { silentLogger } from "../reconcile/log.ts";
-import { runPlanExecutor } from "./execution/executor.ts";
 import { Plan, Policy } from "./kinds.ts";
-import { runPlanner } from "./planning/planner.ts";
+import { startDirector } from "./testing/planner.ts";
 
 let estate: Estate;
-let stop: AbortController;
-let running: Promise<unknown>;
+let stop: () => Promise<void>;
 
 beforeEach(async () => {
   estate = await openEstate();
@@ -29,13 +25,10 @@ beforeEach(async () => {
     spec: { selector: { matchLabels: {} }, goals: [{ goal: "balanced", weight: 1 }] },
   });
   await estate.runMachine("web", "a");
-  stop = new AbortController();
-  const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };
-  running = Promise.all([runPlanner(context), runPlanExecutor(context)]);
+  stop = startDirector(estate.client);
 });
 afterEach(async () => {
-  stop.abort();
-  await running;
+  await stop();
   await estate.close();
 });
 

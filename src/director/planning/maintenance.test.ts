@@ -4,29 +4,22 @@ import { Host } from "../../compute/hosts/kinds.ts";
 import { Migration } from "../../compute/migrations/kinds.ts";
 import { until } from "../../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
-import { systemClock } from "../../reconcile/clock.ts";
 import { Event } from "../../reconcile/kinds.ts";
-import { silentLogger } from "../../reconcile/log.ts";
 import { getCondition } from "../../resource/object.ts";
-import { runPlanExecutor } from "../execution/executor.ts";
 import { Plan, Policy } from "../kinds.ts";
-import { runPlanner } from "./planner.ts";
+import { startDirector } from "../testing/planner.ts";
 
 let estate: Estate;
-let stop: AbortController;
-let running: Promise<unknown>;
+let stop: () => Promise<void>;
 
 beforeEach(async () => {
   estate = await openEstate();
   for (const name of ["a", "b"]) await estate.hostFacts(name);
   await estate.runMachine("web", "a");
-  stop = new AbortController();
-  const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };
-  running = Promise.all([runPlanner(context), runPlanExecutor(context)]);
+  stop = startDirector(estate.client);
 });
 afterEach(async () => {
-  stop.abort();
-  await running;
+  await stop();
   await estate.close();
 });
 

@@ -1,8 +1,8 @@
 /** Files of machines' disks. */
-import { chmod, chown, lchown, lstat, readdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, chown, lchown, rename, stat } from "node:fs/promises";
 import type { Instance } from "../../compute/kinds.ts";
 import { exists } from "../../system/exists.ts";
+import { giveTree, removeTree } from "../../system/others-folders.ts";
 
 export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, uid, gid);
@@ -16,11 +16,10 @@ export async function inherit(
   user: { uid: number; gid: number },
 ): Promise<void> {
   if (process.getuid?.() !== 0 || (await stat(disk)).uid === user.uid) return;
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  // The disk last: it tells that all is done.
-  const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => path !== disk);
-  for (const path of [...paths, disk])
-    if (![0, user.uid].includes((await lstat(path)).uid)) await lchown(path, user.uid, user.gid);
+  // Its TPM's state is in a folder of the user's.
+  await giveTree(folder, user, disk);
+  // The disk last: it tells that all is done. What is root's is nobody's to have.
+  if ((await stat(disk)).uid !== 0) await lchown(disk, user.uid, user.gid);
 }
 
 /** A folder that is being removed has another name: what is made at its place meanwhile is not touched. */
@@ -32,6 +31,6 @@ export async function removeWhole(folder: string, instance: Instance): Promise<v
 
 /** Goes on with what removeWhole began for this instance, where its agent was killed at that. */
 export const removeGone = (folder: string, instance: Instance): Promise<void> =>
-  rm(gone(folder, instance), { recursive: true, force: true });
+  removeTree(gone(folder, instance));
 
 const gone = (folder: string, { metadata }: Instance) => `${folder}.gone-${metadata.uid?.slice(0, 8)}`;

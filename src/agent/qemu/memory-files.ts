@@ -7,7 +7,16 @@
  *   FILE.ram       from then on
  */
 import { spawn } from "node:child_process";
-import { createReadStream, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+} from "node:fs";
 import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
 import { createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
@@ -95,16 +104,37 @@ export async function sendFile(file: string, path: string): Promise<void> {
 const COPY_MS = 3_600_000;
 const SYNC_WAIT_MS = 30_000;
 
-/** The memory of a guest as a file of its QEMU; undefined when it cannot be reached, is none, or is more than one (memory that was plugged in). */
-export function memoryOf(pid: number, sizeBytes: number): string | undefined {
+const MEMORY = "/memfd:memory-backend-memfd";
+
+/** Of a guest, opened by us. */
+export interface Memory {
+  path: string;
+  close: () => void;
+}
+
+/**
+ * The memory of a guest as a file of its QEMU; undefined when it cannot be reached, is none, or is more than one (memory that was plugged in). What was opened is looked
+ * at: a QEMU that was taken over may have another file under that number by then, which only we may read or write.
+ */
+export function openMemory(pid: number, sizeBytes: number): Memory | undefined {
+  let fd: number | undefined;
   try {
     const folder = `/proc/${pid}/fd`;
     const [path, ...more] = readdirSync(folder)
-      .map((fd) => join(folder, fd))
-      .filter((path) => readlinkSync(path).startsWith("/memfd:memory-backend-memfd"));
-    return path && more.length === 0 && statSync(path).size === sizeBytes ? path : undefined;
+      .map((each) => join(folder, each))
+      .filter((each) => readlinkSync(each).startsWith(MEMORY));
+    if (!path || more.length > 0) return undefined;
+    const opened = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    fd = opened;
+    const own = `/proc/${process.pid}/fd/${opened}`;
+    const { size, nlink } = fstatSync(opened);
+    if (!readlinkSync(own).startsWith(MEMORY) || nlink !== 0 || size !== sizeBytes) return undefined;
+    fd = undefined;
+    return { path: own, close: () => closeSync(opened) };
   } catch {
     return undefined; // we are not root, or it is gone
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
@@ -167,11 +197,10 @@ export async function ramOf(file: string): Promise<string | undefined> {
 }
 
 /** Puts what is kept apart into a memory, which is empty. @returns whether there is any. @throws Error */
-export async function copyRam(file: string, memory: () => string | undefined): Promise<boolean> {
+export async function copyRam(file: string, to: string | undefined): Promise<boolean> {
   for (let again = true; ; again = false) {
     const ram = await ramOf(file);
     if (!ram) return false;
-    const to = memory();
     if (!to) throw new Error("the memory of its QEMU cannot be reached");
     const how = ["-n", "--target-is-zero", "-W", "-m", "8", "-f", "raw", "-O", "raw"];
     try {

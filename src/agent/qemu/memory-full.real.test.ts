@@ -6,7 +6,7 @@ import { parseBytes } from "../../resource/quantity.ts";
 import { run } from "../../system/run.ts";
 import type { MachineId } from "../hypervisor.ts";
 import { ended, inState, RealMachines, until } from "../testing/real-machines.ts";
-import { memoryOf } from "./memory-files.ts";
+import { openMemory } from "./memory-files.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 
 const machines = new RealMachines();
@@ -26,8 +26,10 @@ beforeEach(async () => {
   id = config.id;
   const { pid } = await machines.start(host, config);
   await until(() => {
-    const memory = memoryOf(pid, config.memory);
-    return memory && statSync(memory).blocks * 512 > 32 * 2 ** 20 ? true : undefined;
+    const memory = openMemory(pid, config.memory);
+    const blocks = memory ? statSync(memory.path).blocks : 0;
+    memory?.close();
+    return blocks * 512 > 32 * 2 ** 20 ? true : undefined;
   });
 });
 afterEach(async () => {

@@ -21,8 +21,8 @@ import {
 import {
   copyRam,
   keepRam,
-  memoryOf,
   NO_SPACE,
+  openMemory,
   receiveFile,
   removeMemory,
   sendFile,
@@ -90,7 +90,7 @@ export class MemoryKeeper {
   }
 
   /** As Hypervisor.loadMemory. @param shared resolves once the memory that it shares is whole */
-  async load(id: MachineId, file: string, shared: Promise<void> | undefined): Promise<void> {
+  async load(id: MachineId, file: string, shared: Promise<string> | undefined): Promise<void> {
     const found = this.#at.records.need(id);
     await this.#at
       .with(id, (qmp) => takeMemory(qmp, found, file, shared))
@@ -104,8 +104,8 @@ export class MemoryKeeper {
 }
 
 /** Huge pages cannot be written by us; what is shared with others is not its own. */
-const ramFileOf = ({ process, record: { config, shared } }: Found) =>
-  process && !config.resources?.hugepages && !shared ? memoryOf(process.pid, config.memory) : undefined;
+const openRam = ({ process, record: { config, shared } }: Found) =>
+  process && !config.resources?.hugepages && !shared ? openMemory(process.pid, config.memory) : undefined;
 
 /** While the guest runs on. @param mostBytes as much as its memory may take. @throws HypervisorError */
 async function checkRoom(name: string, file: string, mostBytes: number): Promise<void> {
@@ -133,14 +133,31 @@ async function keepMemory(
   machine: Found,
   switches: readonly LayerSwitch[],
   file: string,
-  { held, after, apart }: How,
+  how: How,
   log: Logger,
 ): Promise<SavedMemory> {
-  const { folder, record } = machine;
+  const { record } = machine;
   const status = await runState(qmp);
   if (status !== "running" && !(record.paused && ["paused", "prelaunch"].includes(status)))
     throw new HypervisorError(`${record.config.name}: its memory cannot be kept while it is ${status}`);
-  const ram = ramFileOf(machine);
+  const ram = openRam(machine);
+  try {
+    return await keepOpened(qmp, machine, ram?.path, switches, file, how, log);
+  } finally {
+    ram?.close();
+  }
+}
+
+/** @param ram of its memory, when it can be copied */
+async function keepOpened(
+  qmp: Qmp,
+  { folder, record, process }: Found,
+  ram: string | undefined,
+  switches: readonly LayerSwitch[],
+  file: string,
+  { held, after, apart }: How,
+  log: Logger,
+): Promise<SavedMemory> {
   // What an attempt that was cut short has left would be taken for the memory of this one.
   await removeMemory(file);
   await checkRoom(record.config.name, file, ram ? statSync(ram).blocks * 512 : await memoryBytes(qmp));
@@ -156,7 +173,6 @@ async function keepMemory(
       throw new HypervisorError(why, { cause });
     });
   };
-  const { process } = machine;
   if (process && !apart && after === "runs")
     await touchMemory(process.pid).catch((error: unknown) => log.warn("memory.touch", { error }));
   const path = folder.lendSocket(record.config.user, "client");
@@ -186,15 +202,18 @@ async function takeMemory(
   qmp: Qmp,
   machine: Found,
   file: string,
-  shared: Promise<void> | undefined,
+  shared: Promise<string> | undefined,
 ): Promise<void> {
   const { folder, record } = machine;
   if ((await runState(qmp)) !== "inmigrate") return;
   connectGuestAgent(folder.files.guestAgent);
   const take = async () => {
-    if (!record.shared) return copyRam(file, () => ramFileOf(machine));
-    await shared;
-    folder.update((now) => ({ ...now, shared: "whole" }));
+    if (!record.shared) {
+      const ram = openRam(machine);
+      return copyRam(file, ram?.path).finally(() => ram?.close());
+    }
+    const sharedMark = await shared;
+    folder.update((now) => ({ ...now, shared: "whole", sharedMark }));
     return true;
   };
   const apart = await take().catch((cause: unknown) => {

@@ -59,7 +59,7 @@ export class Processes {
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
   readonly #shared: SharedMemory;
   /** The memory that they share is being made. */
-  readonly #filling = new Map<MachineId, Promise<void>>();
+  readonly #filling = new Map<MachineId, Promise<string>>();
   /** Processes of our own: they are over once their exit status is on disk. */
   readonly #exits = new Map<MachineId, Promise<void>>();
 
@@ -85,7 +85,7 @@ export class Processes {
   }
 
   /** Resolves once the memory that it shares is whole; undefined when it shares none, or has it. */
-  filling(id: MachineId): Promise<void> | undefined {
+  filling(id: MachineId): Promise<string> | undefined {
     return this.#filling.get(id);
   }
 
@@ -280,8 +280,8 @@ export class Processes {
     if (!template || resources?.hugepages || resources?.singleNumaNode) return undefined;
     const holders = this.#needs.at.records
       .running(id)
-      .flatMap(({ config, shared, process }) =>
-        config.template === template && shared === "whole" && process ? [process.pid] : [],
+      .flatMap(({ config, sharedMark: mark, process }) =>
+        config.template === template && mark && process ? [{ pid: process.pid, mark }] : [],
       );
     const made = await this.#shared.of(template, memory, holders);
     if (made) this.#filling.set(id, made.whole);

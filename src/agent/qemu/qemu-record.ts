@@ -43,6 +43,8 @@ export interface MachineRecord {
   merges?: string;
   /** Its memory is that of config.template, shared with others. Until that is whole it must not run. */
   shared?: "filling" | "whole";
+  /** Which that is, once it is whole (shared-memory.ts). */
+  sharedMark?: string | undefined;
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;

@@ -12,7 +12,7 @@
  * It is here for as long as a clone has it, and for a while after the last one began.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { spawnEnvironment } from "../../qemu/process.ts";
 import type { Logger } from "../../reconcile/log.ts";
@@ -41,8 +41,21 @@ print "sealed\\n";
 
 export interface Shared {
   fd: number;
-  /** Until then it must not be read. @throws Error when it cannot be had */
-  whole: Promise<void>;
+  /** Until then it must not be read. @returns its mark @throws Error when it cannot be had */
+  whole: Promise<string>;
+}
+
+/** A QEMU that has it. */
+export interface Holder {
+  pid: number;
+  /** Of what it was given. One that was taken over may have something else there by now, for all the others to go on with. */
+  mark: string;
+}
+
+/** Of which file it is, and that nothing of it has changed: the kernel sets that time, and nobody puts it back. */
+export function markOf(fd: number): string {
+  const { ino, ctimeNs } = fstatSync(fd, { bigint: true });
+  return `${ino} ${ctimeNs}`;
 }
 
 export class SharedMemory {
@@ -55,15 +68,14 @@ export class SharedMemory {
 
   /**
    * @param file of a memory that is kept apart (memory-files.ts)
-   * @param holders QEMUs that have it
    * @returns with a descriptor of the caller's own, whose it is to close; undefined when it cannot be shared
    */
-  async of(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
+  async of(file: string, sizeBytes: number, holders: readonly Holder[]): Promise<Shared | undefined> {
     const shared = await this.#ours(file, sizeBytes, holders);
     return shared && { ...shared, fd: openSync(`/proc/self/fd/${shared.fd}`, "r+") };
   }
 
-  #ours(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
+  #ours(file: string, sizeBytes: number, holders: readonly Holder[]): Promise<Shared | undefined> {
     const known = this.#held.get(file);
     known?.timer.refresh();
     if (known) return known.shared;
@@ -94,12 +106,12 @@ export class SharedMemory {
     for (const file of [...this.#held.keys()]) void this.drop(file);
   }
 
-  async #make(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
-    for (const pid of holders) {
-      const path = `/proc/${pid}/fd/${SHARED_FD}`;
+  async #make(file: string, sizeBytes: number, holders: readonly Holder[]): Promise<Shared | undefined> {
+    for (const { pid, mark } of holders) {
       try {
-        if (!readlinkSync(path).startsWith(`/memfd:${NAME}`)) continue;
-        return { fd: openSync(path, "r+"), whole: Promise.resolve() };
+        const fd = openSync(`/proc/${pid}/fd/${SHARED_FD}`, constants.O_RDWR | constants.O_NONBLOCK);
+        if (markOf(fd) === mark) return { fd, whole: Promise.resolve(mark) };
+        closeSync(fd);
       } catch {
         // it ended just now
       }
@@ -116,9 +128,10 @@ export class SharedMemory {
       const fd = openSync(path, "r+");
       const whole = (async () => {
         try {
-          await copyRam(file, () => path);
+          await copyRam(file, path);
           perl.stdin.write("\n");
           if ((await said()) !== "sealed") throw new Error("it could not be sealed");
+          return markOf(fd);
         } finally {
           perl.kill();
         }

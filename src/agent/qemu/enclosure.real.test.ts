@@ -238,6 +238,19 @@ it("a QEMU that was taken over leaves no way out in its disk: a header that name
   await machines.start(host, await pool.config(instance));
 });
 
+it("a QEMU that was taken over puts nothing where root works by path: its sockets, its records, what is lent to it", async () => {
+  const [one] = await twoMachines();
+  const inside = (...command: string[]) => {
+    const [program = "", ...args] = [...into(one.pid), ...asUser(one.config.user), ...command];
+    return execFileSync(program, args, { encoding: "utf8" });
+  };
+  const at = (file: string) => machines.path("run", one.config.id, file);
+  for (const file of ["s/qmp", "s/serial.log", "m", "tls", "p", "serial/0", "journal", "record.json.new"])
+    expect(() => inside("ln", "-sf", "/etc/passwd", at(file)), file).toThrow(/Permission denied/);
+  for (const file of ["s", "serial", "journal", "record.json"])
+    expect(() => inside("mv", at(file), at("away")), file).toThrow(/Permission denied/);
+});
+
 it("what its TPM needs is enclosed, too", async () => {
   const [one, two] = await twoMachines();
   const mark = `path=${machines.path("run", one.config.id, "s/tpm")}`;

@@ -1,6 +1,15 @@
 /** What a QEMU that was taken over can do in the folders that it is lent. Needs root, as the agent has it. */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -57,6 +66,22 @@ describe.runIf(process.getuid?.() === 0)("a QEMU that was taken over", () => {
     folder.takeSocketBack();
     expect(existsSync(socket)).toBe(false);
     expect(existsSync(join(path, "of-others/file"))).toBe(true);
+  });
+
+  it("makes its sockets in a folder that is root's from then on, also for who has it open", async () => {
+    const at = (file: string) => join(path, file);
+    asQemu("touch", at("s/qmp"));
+    expect(() => asQemu("ln", "-sf", "/etc/passwd", at("record.json"))).toThrow("Permission denied");
+    // It stands in it when that changes.
+    const stays = `cd ${at("s")} && touch ready && while [ ! -e ${at("now")} ]; do sleep 0.01; done; ln -sf /etc/passwd qmp`;
+    const as = ["--reuid", String(USER.uid), "--regid", String(USER.gid), "--clear-groups"];
+    const inIt = spawn("setpriv", [...as, "sh", "-c", stays], { stdio: "ignore" });
+    const ended = new Promise((resolve) => inIt.once("exit", resolve));
+    await expect.poll(() => existsSync(at("s/ready"))).toBe(true);
+    folder.secure();
+    writeFileSync(at("now"), "");
+    expect(await ended).not.toBe(0);
+    expect(lstatSync(at("s/qmp")).isFile()).toBe(true);
   });
 
   it("reads the credentials that it is lent, and can put nothing in their place", () => {

@@ -26,9 +26,19 @@ export function lifetimeMs(text: string): number {
   return ms;
 }
 
+/** Timers of Node take no more (2^31 ms): a longer one would be over at once. */
+const LONGEST_WAIT_MS = 24 * 86_400_000;
+
+/** The same of how long to wait for something. */
+export function waitMs(text: string): number {
+  const ms = durationMs(text);
+  if (ms > LONGEST_WAIT_MS) throw new InvalidArgumentError("at most 24d can be waited");
+  return ms;
+}
+
 /** @param byDefault as people write it, and as the help shows it */
 export const duration = (flags: string, what: string, byDefault: string): Option =>
-  new Option(flags, what).argParser(durationMs).default(durationMs(byDefault), byDefault);
+  new Option(flags, what).argParser(waitMs).default(durationMs(byDefault), byDefault);
 
 /** A parser of an option that counts something. */
 export const wholeNumber =

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Tokens } from "../api/tokens.ts";
 import { type StatePaths, statePaths } from "./paths.ts";
-import { durationMs, lifetimeMs } from "./place.ts";
+import { durationMs, lifetimeMs, waitMs } from "./place.ts";
 import { tokenCreate, tokenList, tokenRevoke } from "./token.ts";
 
 let paths: StatePaths;
@@ -57,6 +57,8 @@ it("what is wrong is told with what would be right", () => {
   ]);
   for (const text of ["", "-1h", "1w", "1e3s", "12345678d"])
     expect(() => durationMs(text)).toThrow("such as 90s, 5m, 2h or 7d");
+  expect(waitMs("24d")).toBe(24 * 86_400_000);
+  expect(() => waitMs("25d")).toThrow("at most 24d can be waited");
   expect(lifetimeMs("7d")).toBe(604_800_000);
   expect(() => lifetimeMs("0m")).toThrow("above 0 is needed");
   expect(() => create("system:node:h1")).toThrow("not starting with system:");

@@ -5,8 +5,8 @@ import type { MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { frugal, poweredHost } from "../testing/powered.ts";
-import { hostView } from "../testing/views.ts";
-import { decidePower, type Verdict } from "./power.ts";
+import { GiB, hostView, machineView, policyOf } from "../testing/views.ts";
+import { decidePower, givenOut, type Verdict } from "./power.ts";
 import type { PowerInput } from "./round.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
@@ -283,4 +283,27 @@ it("wakes no host for a machine that nobody moves there: it would go off again, 
   const cordoned = estate(false, ...helped);
   cordoned.hosts = cordoned.hosts.map((host) => (host.ready ? { ...host, cordoned: true } : host));
   expect(decidePower({ ...input, estate: cordoned, hosts: hosts(false) }).wishes).toEqual([]);
+});
+
+it("what waits counts towards what hosts are on for only where one of them could take it, up to what they have in all", () => {
+  const policy = frugal();
+  const waits = (...machines: MachineView[]) => {
+    const input = empty(2, { policies: [policy], waiting: machines.map(({ key }) => key) });
+    const policies = [
+      policyOf("ssd", { selector: { matchLabels: { disk: "ssd" } }, required: ["host.disk.ssd"] }),
+    ];
+    return givenOut({ ...input, estate: { ...input.estate, machines, policies } }, policy);
+  };
+  expect(waits(machineView("a", undefined), machineView("b", undefined, { cpus: 3 }))).toEqual({
+    cpus: 4,
+    memoryMiB: 2048,
+  });
+  // Larger than any host, and one that its policy keeps from all of them.
+  const never = [
+    machineView("huge", undefined, { memoryBytes: 512 * GiB }),
+    machineView("fast", undefined, { labels: { disk: "ssd" } }),
+  ];
+  expect(waits(machineView("a", undefined), ...never)).toEqual({ cpus: 1, memoryMiB: 1024 });
+  const many = Array.from({ length: 9 }, (_, i) => machineView(`m${i}`, undefined, { memoryBytes: 4 * GiB }));
+  expect(waits(...many)).toEqual({ cpus: 9, memoryMiB: 16_384 });
 });

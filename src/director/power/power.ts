@@ -13,8 +13,11 @@
 import type { Host } from "../../compute/hosts/kinds.ts";
 import { pendingOf } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { Estate } from "../estate/estate.ts";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { capacityOf, DECLARED, demandOf } from "../estate/estate-model.ts";
+import { policiesOf } from "../rules/rules.ts";
+import { dedicatedBreach, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
 import { awayMs, DemandShape, type Given, inGib } from "./demand.ts";
 import { type PowerInput, Round, type Spare, unsureOf, type Wish } from "./round.ts";
 import { isOwn, type Powered, policyFor, type State, sinceOf, stateOf } from "./standing.ts";
@@ -28,22 +31,45 @@ export interface Verdict {
   why: Map<string, string>;
 }
 
-/** What is given out of the hosts that a policy has the say over, with what waits for a place anywhere. */
+/** Whether it could have the machine if it were on, with nothing else on it. */
+function couldTake(estate: Estate, machine: MachineView, host: HostView): boolean {
+  const policies = policiesOf(estate, machine);
+  const has = capacityOf(host);
+  return (
+    (machine.disksOn === undefined || machine.disksOn === host.name) &&
+    demandOf(machine).every((need, r) => r >= DECLARED || need <= (has[r] ?? 0)) &&
+    !lack(machine, host) &&
+    !moveObstacle(machine, undefined, host) &&
+    !dedicatedBreach(policies, host) &&
+    requiredBreach(policies, host, machine) === undefined
+  );
+}
+
+/**
+ * What is given out of the hosts that a policy has the say over, with what waits for a place and could be there: what no host of its can take has none of them on. At most what
+ * they have in all.
+ */
 export function givenOut({ estate, hosts, policies, waiting }: PowerInput, policy: PowerPolicy): Given {
   const index = indexOf(estate);
+  const own = hosts
+    .filter((host) => policyFor(policies, host) === policy)
+    .flatMap(({ metadata }) => index.hosts.get(metadata.name) ?? []);
   const given = { cpus: 0, memoryMiB: 0 };
-  for (const host of hosts) {
-    if (policyFor(policies, host) !== policy) continue;
-    const use = index.use(host.metadata.name);
+  const all = { cpus: 0, memoryMiB: 0 };
+  for (const host of own) {
+    const use = index.use(host.name);
     given.cpus += use.cpus;
     given.memoryMiB += use.memoryBytes / MiB;
+    all.cpus += host.cpus;
+    all.memoryMiB += host.memoryBytes / MiB;
   }
   for (const key of waiting) {
-    const { cpus = 0, memoryBytes = 0 } = index.get(key) ?? {};
-    given.cpus += cpus;
-    given.memoryMiB += memoryBytes / MiB;
+    const machine = index.get(key);
+    if (!machine || !own.some((host) => couldTake(estate, machine, host))) continue;
+    given.cpus += machine.cpus;
+    given.memoryMiB += machine.memoryBytes / MiB;
   }
-  return given;
+  return { cpus: Math.min(given.cpus, all.cpus), memoryMiB: Math.min(given.memoryMiB, all.memoryMiB) };
 }
 
 /** Of the sites of its hosts the time zone of most; UTC where no Site tells. */

@@ -57,20 +57,21 @@ export function hasArgument(pid: number, text: string): boolean {
 
 /** More than what a QEMU is started with. A process may say that its arguments are as large as its memory. */
 const MAX_ARGUMENTS = 2 ** 20;
+/** One for all: a new one for each process of a host takes as long as a machine's whole start. */
+const scratch = Buffer.allocUnsafeSlow(MAX_ARGUMENTS);
 
 /** What a process was started with, or has written over that since; nothing when it is gone. */
 export function argumentsOf(pid: number): string[] {
   let file: number | undefined;
   try {
     file = openSync(`/proc/${pid}/cmdline`, "r");
-    const buffer = Buffer.alloc(MAX_ARGUMENTS);
     let length = 0;
     let more = 0;
     do {
-      more = readSync(file, buffer, length, buffer.length - length, null);
+      more = readSync(file, scratch, length, MAX_ARGUMENTS - length, null);
       length += more;
-    } while (more > 0 && length < buffer.length);
-    return buffer.toString("utf8", 0, length).split("\0");
+    } while (more > 0 && length < MAX_ARGUMENTS);
+    return scratch.toString("utf8", 0, length).split("\0");
   } catch {
     return [];
   } finally {

@@ -31,18 +31,25 @@ export interface Verdict {
   why: Map<string, string>;
 }
 
-/** Whether it could have the machine if it were on, with nothing else on it. */
-function couldTake(estate: Estate, machine: MachineView, host: HostView): boolean {
-  const policies = policiesOf(estate, machine);
-  const has = capacityOf(host);
-  return (
-    (machine.disksOn === undefined || machine.disksOn === host.name) &&
-    demandOf(machine).every((need, r) => r >= DECLARED || need <= (has[r] ?? 0)) &&
-    !lack(machine, host) &&
-    !moveObstacle(machine, undefined, host) &&
-    !dedicatedBreach(policies, host) &&
-    requiredBreach(policies, host, machine) === undefined
-  );
+/** Of hosts which of these machines one of them could have if it were on, with nothing else on it. */
+function takers(estate: Estate, machines: readonly MachineView[], hosts: readonly HostView[]): MachineView[] {
+  const index = indexOf(estate);
+  const sized = hosts.map((host) => ({ host, has: capacityOf(host) }));
+  // What rules say of one they say of all of its kind.
+  const kinds = [...Map.groupBy(sized, ({ host }) => index.kindOfHost(index.hostNumber(host.name))).values()];
+  return machines.filter((machine) => {
+    const policies = policiesOf(estate, machine);
+    const needs = demandOf(machine).slice(0, DECLARED);
+    const { disksOn } = machine;
+    const fits = ({ host, has }: (typeof sized)[number]) =>
+      (disksOn === undefined || disksOn === host.name) && needs.every((need, r) => need <= (has[r] ?? 0));
+    const suits = (host: HostView) =>
+      !lack(machine, host) &&
+      !moveObstacle(machine, undefined, host) &&
+      !dedicatedBreach(policies, host) &&
+      requiredBreach(policies, host, machine) === undefined;
+    return kinds.some((alike) => alike[0] && suits(alike[0].host) && alike.some(fits));
+  });
 }
 
 /**
@@ -63,9 +70,8 @@ export function givenOut({ estate, hosts, policies, waiting }: PowerInput, polic
     all.cpus += host.cpus;
     all.memoryMiB += host.memoryBytes / MiB;
   }
-  for (const key of waiting) {
-    const machine = index.get(key);
-    if (!machine || !own.some((host) => couldTake(estate, machine, host))) continue;
+  const machines = waiting.flatMap((key) => index.get(key) ?? []);
+  for (const machine of takers(estate, machines, own)) {
     given.cpus += machine.cpus;
     given.memoryMiB += machine.memoryBytes / MiB;
   }

@@ -110,6 +110,17 @@ it("says that post-copy begins before it does, and again after an agent died in 
   expect(hypervisor.began).toEqual(["PostCopy", "PostCopy"]);
 });
 
+it("looks once more before that, where it is an earlier move that had got so far", async () => {
+  const { hypervisor, step } = await sending();
+  const migration = { to: "web-0", phase: "Cancelled", stage: "PostCopy" } as const;
+  await plane.client.patch(Instance, AT, { status: { migration } }, { subresource: "status" });
+  await step(await stored());
+  expect(hypervisor.began).toEqual([]);
+  expect((await stored()).status?.migration).toMatchObject({ to: "web-2", stage: "Memory" });
+  await step(await stored());
+  expect(hypervisor.began).toEqual(["PostCopy"]);
+});
+
 it("does not begin post-copy when it was called off since the order was read", async () => {
   const { hypervisor, step } = await sending();
   const read = await stored();

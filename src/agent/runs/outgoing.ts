@@ -113,9 +113,11 @@ export class Outgoing {
         }
         const left = this.#attempts.left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
         const sent = { ...figures(progress), ...left, ...disksOf(copies) };
-        const stage = attempt?.stage === "PostCopy" ? "PostCopy" : "Memory";
+        // What is written down may be of an earlier move.
+        const at = started ? attempt.stage : undefined;
+        const stage = at === "PostCopy" ? "PostCopy" : "Memory";
         // What had been sent by now, was; from here on the guest does not wait for the rest.
-        const goesOn = migrateTo.transfer?.postCopy && !isHeld && attempt?.stage !== undefined;
+        const goesOn = migrateTo.transfer?.postCopy && !isHeld && at !== undefined;
         const commits = goesOn && stage === "Memory";
         if (!commits) await this.#note(instance, { stage, ...sent });
         // An agent may have died before it let the guest go on, or the memory go.

@@ -12,7 +12,8 @@ export const failed = (message: string): Trouble => ({ phase: "Failed", message 
 
 /** Whether the guest goes on at that target before all of its memory is there, or will in a moment: the run here has nothing to go back to. */
 export function isInPostCopy(source: Instance | undefined, target: string | undefined): boolean {
-  const sending = source?.status?.migration;
+  if (!source || isReleased(source)) return false;
+  const sending = source.status?.migration;
   return sending?.to === target && sending?.phase === "Active" && sending.stage === "PostCopy";
 }
 

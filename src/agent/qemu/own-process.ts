@@ -17,18 +17,22 @@ export function processOf(folder: MachineFolder, record: MachineRecord): Process
   return boot === bootId() ? known : undefined;
 }
 
-/** Of a machine whose record is gone, or cannot be read. @param all of this host: a process that is another's is not this one's, whatever it says */
-export function leftOf(folder: MachineFolder, all: readonly MachineFolder[]): ProcessIdentity | undefined {
-  const others = all.filter(({ path }) => path !== folder.path).flatMap(recordedPid);
-  return findByArgument(folder.mark, (pid) => !others.includes(pid));
+/** Of a machine whose record is gone, or cannot be read. @param all of this host: a process that is another's is not this one's, whatever it says; asked for only where there is one */
+export function leftOf(
+  folder: MachineFolder,
+  all: () => readonly MachineFolder[],
+): ProcessIdentity | undefined {
+  const isOthers = (pid: number) =>
+    all().some((other) => other.path !== folder.path && recordedPid(other) === pid);
+  return findByArgument(folder.mark, (pid) => !isOthers(pid));
 }
 
-function recordedPid(folder: MachineFolder): number[] {
+function recordedPid(folder: MachineFolder): number | undefined {
   try {
     const { process: known, bootId: boot } = folder.read() ?? {};
-    return known && boot === bootId() && isSame(known) ? [known.pid] : [];
+    return known && boot === bootId() && isSame(known) ? known.pid : undefined;
   } catch {
-    return []; // who lists them tells of it
+    return undefined; // who lists them tells of it
   }
 }
 

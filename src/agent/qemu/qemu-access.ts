@@ -55,6 +55,7 @@ export class Access {
     try {
       directory = folder.lendCredentials(this.#tls.directory, record.config.user);
     } catch (cause) {
+      folder.takeBackCredentials();
       throw new HypervisorError(
         "this host has no certificate for migrations that can be read; its agent asks the control plane for one by itself, and its log says what keeps it from that",
         { cause },

@@ -136,7 +136,12 @@ export class QemuHypervisor implements Hypervisor {
     MachineFolder.checkRunDirectory(runDirectory);
     mkdirSync(runDirectory, { recursive: true, mode: 0o755 });
     this.#trimming = setInterval(() => {
-      for (const folder of this.#records.folders()) folder.trimLogs();
+      try {
+        for (const folder of this.#records.folders()) folder.trimLogs();
+      } catch (error) {
+        // As one that finds no descriptor free.
+        log.warn("logs of machines could not be cut", { error });
+      }
     }, TRIM_MS).unref();
   }
 

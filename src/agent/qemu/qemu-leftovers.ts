@@ -17,7 +17,7 @@ export function machineTraces(
 ): Trace[] {
   const all = () => MachineFolder.all(runDirectory);
   const folders = all().filter(({ name }) => /^[0-9a-f]{12}$/.test(name));
-  const isInUse = (folder: MachineFolder) => isStarting(folder.name) || hasProcess(folder, all());
+  const isInUse = (folder: MachineFolder) => isStarting(folder.name) || hasProcess(folder, all);
   return [
     ...folders.map((folder) => (isInUse(folder) ? lentTo(folder) : [runFolder(folder, isInUse, forget)])),
     ...swtpms(`${runDirectory}/`).map(({ process, folder }) =>
@@ -70,7 +70,7 @@ function swtpm(
   };
 }
 
-function hasProcess(folder: MachineFolder, all: readonly MachineFolder[]): boolean {
+function hasProcess(folder: MachineFolder, all: () => readonly MachineFolder[]): boolean {
   try {
     const record = folder.read();
     if (record) return processOf(folder, record) !== undefined;

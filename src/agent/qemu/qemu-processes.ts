@@ -112,8 +112,11 @@ export class Processes {
   async forget(id: MachineId, folder: MachineFolder): Promise<void> {
     this.#exits.delete(id);
     this.#filling.delete(id);
-    await this.gone(id, folder);
-    folder.remove();
+    try {
+      await this.gone(id, folder);
+    } finally {
+      folder.remove();
+    }
   }
 
   /** As Hypervisor.confine. */
@@ -214,7 +217,13 @@ export class Processes {
       // One that cannot be killed keeps its record, and its disks.
       if (process) await endProcess(process, name);
       const said = readableErrors(folder.stderr()).join("; ");
-      await this.forget(id, folder);
+      // Others, which get CPUs back, may end in between: why this one did not start is what counts.
+      await this.forget(id, folder).catch((error) =>
+        this.#needs.log.warn("what a start that failed had of its host could not be given back", {
+          vm: name,
+          error,
+        }),
+      );
       throw new HypervisorError(`QEMU did not start ${name}: ${said || whyNot(cause)}`, { cause });
     }
   }

@@ -60,7 +60,7 @@ export class Records {
       } catch {
         // Its process tells, too.
       }
-      const left = leftOf(folder, this.folders());
+      const left = leftOf(folder, () => this.folders());
       return (left && userOf(left.pid)) ?? [];
     });
   }
@@ -94,7 +94,7 @@ export class Records {
         throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
     }
     if (!record) {
-      const left = leftOf(folder, this.folders());
+      const left = leftOf(folder, () => this.folders());
       if (left)
         throw new HypervisorError(`its record is ${gone}, but its process ${left.pid} runs; end that first`);
       return undefined;

@@ -463,6 +463,8 @@ export {
   isCarriedOut,
   isFinalPlan,
   isHeld,
+  isPlanOpen,
   isPlanUnderWay,
+  isProposal,
   isRejected,
 } from "./planning/plan-standing.ts";

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Plan } from "../kinds.ts";
-import { decide, isCarriedOut, isPlanUnderWay } from "./plan-standing.ts";
+import { decide, isCarriedOut, isPlanUnderWay, isProposal } from "./plan-standing.ts";
 
 const move = (vm: string) => ({
   namespace: "default",
@@ -53,4 +53,19 @@ it("is not under way while it only waits for the end of quiet hours", () => {
   const at = (phase: "Held" | "Running") =>
     isPlanUnderWay({ spec: { ...spec, approval: "Approved" }, status: { phase } });
   expect([at("Running"), at("Held")]).toEqual([true, false]);
+});
+
+it("that a user stops is under way until the executor has ended it, and no proposal", () => {
+  const { spec } = plan("act");
+  const stopped = (status: Plan["status"]) => {
+    const one = { spec: { ...spec, approval: "Rejected" as const }, status };
+    return [isPlanUnderWay(one), isProposal(one)];
+  };
+  const begun = [{ phase: "Running" as const }, { phase: "Waiting" as const }];
+  expect(stopped({ phase: "Running", moves: begun })).toEqual([true, false]);
+  expect(stopped({ phase: "Held", moves: begun.slice(1) })).toEqual([true, false]);
+  expect(stopped({ phase: "Rejected", moves: begun })).toEqual([false, false]);
+  // Nothing of it has begun: it has only to be said.
+  expect(stopped({ phase: "Proposed" })).toEqual([false, false]);
+  expect(isProposal(plan("ask"))).toBe(true);
 });

@@ -23,9 +23,21 @@ export const isRejected = ({ spec }: Pick<Plan, "spec">): boolean => spec.approv
 /** Approved, and all that is left of it waits for the end of quiet hours. */
 export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.phase === "Held";
 
-/** Its moves are being made, or about to be. */
+/** A user stopped it, and the executor has not ended it yet: moves that have begun are being cancelled. */
+const isBeingStopped = (plan: Pick<Plan, "spec" | "status">): boolean =>
+  isRejected(plan) && plan.status?.moves !== undefined && !isFinalPlan(plan);
+
+/** Something of it may yet be done, now or when quiet hours end. */
+export const isPlanOpen = (plan: Pick<Plan, "spec" | "status">): boolean =>
+  (isCarriedOut(plan) && !isFinalPlan(plan)) || isBeingStopped(plan);
+
+/** Nobody has decided on it, and nothing has overtaken it. */
+export const isProposal = (plan: Pick<Plan, "spec" | "status">): boolean =>
+  !isCarriedOut(plan) && !isRejected(plan) && !isFinalPlan(plan);
+
+/** Its moves are being made, or about to be, or being cancelled. */
 export const isPlanUnderWay = (plan: Pick<Plan, "spec" | "status">): boolean =>
-  isCarriedOut(plan) && !isFinalPlan(plan) && !isHeld(plan);
+  isPlanOpen(plan) && (!isHeld(plan) || isRejected(plan));
 
 /** A user's word on a proposal. */
 export interface Decision {

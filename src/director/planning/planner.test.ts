@@ -191,3 +191,37 @@ it("proposes in quiet hours, and while an approved plan waits for their end noth
     await estate.close();
   }
 });
+
+it("leaves a plan that a user stops to the executor: what has begun is still to be cancelled, and told of", async () => {
+  const estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await estate.hostFacts(name, { mhz });
+  for (const vm of ["first", "web"]) await estate.runMachine(vm, "a");
+  const { client } = estate;
+  const [vm, from, to] = ["first", "a", "b"];
+  const move = { namespace: NS, vm, from, to, reason: "played", expected: "nothing" };
+  await client.create(Plan, {
+    metadata: { name: "p" },
+    spec: { trigger: "played", automation: "act", approval: "Rejected", moves: [move] },
+  });
+  const status: Plan["status"] = { phase: "Running", moves: [{ phase: "Running" }] };
+  await client.patch(Plan, { name: "p" }, { status }, { subresource: "status" });
+  await client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: {}, required: ["host.cpu.mhz >= 3000"] },
+  });
+  const stop = startPlanner(client);
+  try {
+    // What has to go, beside it.
+    await until("a plan", async () =>
+      (await client.list(Plan)).items.find(({ metadata }) => metadata.name !== "p"),
+    );
+    expect((await client.get(Plan, { name: "p" }))?.status).toEqual(status);
+  } finally {
+    await stop();
+    await estate.close();
+  }
+});

@@ -24,6 +24,7 @@ import {
   isCarriedOut,
   isFinalPlan,
   isPlanUnderWay,
+  isProposal,
   isRejected,
   Plan,
   Policy,
@@ -188,7 +189,7 @@ async function round(
     const same = (plan: Plan) =>
       JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
     // One that the executor has not seen yet, too.
-    const open = before.filter((plan) => !isCarriedOut(plan) && !isFinalPlan(plan));
+    const open = before.filter(isProposal);
     if (own.length > 0 && open.some(same)) continue;
     for (const plan of open) await supersede(context, plan);
     // A broken rule does not hold a machine that a user wants where it is.
@@ -210,15 +211,15 @@ async function round(
   }
 }
 
-/** Not one that was approved meanwhile. */
+/** Not one that was approved or rejected meanwhile: the executor ends what is being stopped. */
 async function supersede({ client, clock }: DirectorContext, { metadata: { name } }: Plan): Promise<void> {
   await modify(client, Plan, { name }, "status", (now) =>
-    isCarriedOut(now) || isFinalPlan(now)
-      ? undefined
-      : {
+    isProposal(now)
+      ? {
           ...now,
           status: { ...now.status, phase: "Superseded" as const, endedTime: clock.now().toISOString() },
-        },
+        }
+      : undefined,
   );
 }
 

@@ -176,6 +176,25 @@ it("plans that users approved or asked for go on, and their machines are theirs"
     });
 });
 
+it("while one that a user stopped is being ended only what has to go is planned, and its moves that were not made are free", () => {
+  const machines = [moving("big", "a", "b"), machine("web", "c")];
+  const moves = [move("big", "a", "b", "Running"), move("web", "c", "d", "Waiting", true)];
+  const stopped = plan("p", moves, { approval: "Rejected" });
+  const fast: Policy[] = [
+    {
+      apiVersion: "vireo.dev/v2",
+      kind: "Policy",
+      metadata: { name: "fast", namespace: "default" },
+      spec: { selector: {}, goals: [{ goal: "performance", weight: 1 }], automation: "act", priority: 0 },
+    },
+  ];
+  expect(planned(estate(machines, but("d", { mhz: 9000 }), fast), [stopped])).toEqual(NOTHING);
+  expect(planned(estate(machines, but("c", LEAVE)), [stopped])).toEqual({
+    moves: [["web", "c", true]],
+    supersedes: [],
+  });
+});
+
 it("a host that is too busy is not relieved once more while the machine that relieves it is on its way", () => {
   const use = { use: { cpus: 1.9, expected: 1.9 } };
   const hot = ["m1", "m2", "m3", "m4"].map((name) => machine(name, "a", use));

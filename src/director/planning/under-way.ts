@@ -5,7 +5,7 @@
  * Plans that users approved or asked for are left alone, and so are their machines. Pure.
  */
 import type { Estate } from "../estate/estate.ts";
-import { isCarriedOut, isFinalPlan, isHeld, isPlanUnderWay, type Plan } from "../kinds.ts";
+import { isHeld, isPlanOpen, isPlanUnderWay, isProposal, isRejected, type Plan } from "../kinds.ts";
 import { type Move, PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
 
 type Automation = Plan["spec"]["automation"];
@@ -19,12 +19,14 @@ export interface Planned {
 const keyOf = ({ namespace, vm }: Pick<Move, "namespace" | "vm">) => `${namespace}/${vm}`;
 
 /** Its moves that are being made, or may be yet, with how they stand. */
-const openOf = ({ spec, status }: Plan) =>
-  spec.moves.flatMap((move, i) => {
+const openOf = (plan: Plan) => {
+  const { spec, status } = plan;
+  const isOff = status?.superseded !== undefined || isRejected(plan);
+  return spec.moves.flatMap((move, i) => {
     const { phase = "Waiting", message } = status?.moves?.[i] ?? {};
-    const isOpen = phase === "Running" || (phase === "Waiting" && status?.superseded === undefined);
-    return isOpen ? [{ move, phase, message }] : [];
+    return phase === "Running" || (phase === "Waiting" && !isOff) ? [{ move, phase, message }] : [];
   });
+};
 
 const waitingOf = (plan: Plan): Move[] =>
   openOf(plan).flatMap(({ move, phase }) => (phase === "Waiting" ? [move] : []));
@@ -38,7 +40,7 @@ export function movesUnderWay(
 ): Map<string, { plan: string; to: string; now?: string }> {
   return new Map(
     plans
-      .filter((plan) => isCarriedOut(plan) && !isFinalPlan(plan))
+      .filter(isPlanOpen)
       .flatMap((plan) =>
         openOf(plan).map(({ move, message }) => [
           keyOf(move),
@@ -148,10 +150,9 @@ export class Planning {
           phase === "Running" || move.needed || !isOwn(plan) ? [move] : [],
         ),
       );
-    const open = this.plans.filter((plan) => !isFinalPlan(plan));
-    this.after ??= afterAll(this.estate, needed(open.filter(isCarriedOut)));
+    this.after ??= afterAll(this.estate, needed(this.plans.filter(isPlanOpen)));
     const proposed = needed(
-      open.filter((plan) => !isCarriedOut(plan) && plan.spec.automation === automation),
+      this.plans.filter((plan) => isProposal(plan) && plan.spec.automation === automation),
     ).filter(({ needed }) => needed);
     return proposed.length > 0 ? afterAll(this.after, proposed) : this.after;
   }

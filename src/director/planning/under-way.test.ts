@@ -225,6 +225,40 @@ it("proposals of what has to go are made, too, once", () => {
   expect(planned(state, [busy, asked], "ask")).toEqual(NOTHING);
 });
 
+it("a further proposal of what has to go holds what is proposed already, and each look proposes the same", () => {
+  const policies: Policy[] = [
+    {
+      apiVersion: "vireo.dev/v2",
+      kind: "Policy",
+      metadata: { name: "all", namespace: "default" },
+      spec: { selector: {}, automation: "ask", priority: 0 },
+    },
+  ];
+  const machines = [moving("big", "a", "b"), machine("db", "d"), machine("web", "c")];
+  const left = HOSTS.map((each) => ("cd".includes(each.name) ? { ...each, ...LEAVE } : each));
+  const state = estate(machines, left, policies);
+  const busy = plan("p", [move("big", "a", "b", "Running")]);
+  const proposal = (name: string, moves: Parameters<typeof plan>[1]) => ({
+    ...plan(name, moves, { automation: "ask" }),
+    status: { phase: "Proposed" as const },
+  });
+  const both = {
+    moves: [
+      ["db", "d", true],
+      ["web", "c", true],
+    ],
+    supersedes: [],
+  };
+  const first = proposal("q1", [move("web", "c", "b", "Waiting", true)]);
+  expect(planned(state, [busy, first], "ask")).toEqual(both);
+  const second = proposal("q2", [
+    move("db", "d", "b", "Waiting", true),
+    move("web", "c", "b", "Waiting", true),
+  ]);
+  const over = { ...first, status: { phase: "Superseded" as const } };
+  expect(planned(state, [busy, over, second], "ask")).toEqual(NOTHING);
+});
+
 it("in any estate a plan beside others moves no machine that one of them moves, each move is allowed after those before it, and looks come to an end", () => {
   let beside = 0;
   fc.assert(

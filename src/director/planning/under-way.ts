@@ -117,7 +117,8 @@ export class Planning {
             openOf(plan).some(({ move, phase }) => phase === "Waiting" && !move.needed),
           )
         : [];
-    const again = supersedes.flatMap((plan) =>
+    // What it takes the place of has to be in it, too: else each look would propose what the last one had not.
+    const again = [...supersedes, ...this.proposalsOf(automation)].flatMap((plan) =>
       waitingOf(plan)
         .filter(({ needed }) => needed)
         .map(keyOf),
@@ -151,9 +152,14 @@ export class Planning {
         ),
       );
     this.after ??= afterAll(this.estate, needed(this.plans.filter(isPlanOpen)));
-    const proposed = needed(
-      this.plans.filter((plan) => isProposal(plan) && plan.spec.automation === automation),
-    ).filter(({ needed }) => needed);
+    const proposed = this.proposalsOf(automation).flatMap((plan) =>
+      waitingOf(plan).filter(({ needed }) => needed),
+    );
     return proposed.length > 0 ? afterAll(this.after, proposed) : this.after;
+  }
+
+  /** A new one supersedes them. */
+  private proposalsOf(automation: Automation): Plan[] {
+    return this.plans.filter((plan) => isProposal(plan) && plan.spec.automation === automation);
   }
 }

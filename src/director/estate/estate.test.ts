@@ -118,6 +118,10 @@ it("knows how often in a row plans could not move a machine, and why", () => {
   });
   // What a user tried is no trouble of the director's.
   expect(seen(failed(4, "by hand"))).not.toHaveProperty("failed");
+  // Nor is one that a user called off.
+  const off = ended(4, { phase: "Cancelled", message: "called off" }, "p4");
+  expect(seen(off)).not.toHaveProperty("failed");
+  expect(seen(failed(3, "no disk", "p2"), off)?.failed).toMatchObject({ times: 1, at: at(3) });
 });
 
 it("takes a host for cordoned by its spec", () => {

@@ -233,7 +233,8 @@ function pastMoves(migrations: readonly Migration[]): Map<string, Past> {
     const { left = [], failed } = past.get(key) ?? {};
     const at = endOf(migration);
     if (phase === "Succeeded") past.set(key, from ? { left: [...left, { host: from, at }] } : { left });
-    else if (migration.spec.plan)
+    // Nothing is Cancelled but by a user, who stopped the plan, say: that is no trouble of the machine's.
+    else if (migration.spec.plan && phase !== "Cancelled")
       past.set(key, { left, failed: { times: (failed?.times ?? 0) + 1, at, why: message } });
   }
   return past;

@@ -207,6 +207,28 @@ it("a host that is too busy is not relieved once more while the machine that rel
   expect(also).toEqual({ moves: [["web", "c", true]], supersedes: ["p"] });
 });
 
+it("what waits for the end of quiet hours is not taken for done: that may be long", () => {
+  const apart: Policy[] = [
+    {
+      apiVersion: "vireo.dev/v2",
+      kind: "Policy",
+      metadata: { name: "apart", namespace: "default" },
+      spec: { selector: { matchLabels: { app: "web" } }, keepApart: "host", automation: "act", priority: 0 },
+    },
+  ];
+  const web = { labels: { app: "web" } };
+  const machines = [moving("big", "b", "c"), machine("web-1", "a", web), machine("web-2", "a", web)];
+  const busy = plan("p", [move("big", "b", "c", "Running")]);
+  const moves = [move("web-1", "a", "d", "Waiting", true)];
+  const approved = plan("q", moves, { automation: "ask", approval: "Approved" });
+  expect(planned(estate(machines, HOSTS, apart), [busy, approved])).toEqual(NOTHING);
+  const held: Plan = { ...approved, status: { phase: "Held" } };
+  expect(planned(estate(machines, HOSTS, apart), [busy, held])).toEqual({
+    moves: [["web-2", "a", true]],
+    supersedes: [],
+  });
+});
+
 it("proposals of what has to go are made, too, once", () => {
   const policies: Policy[] = [
     {

@@ -87,7 +87,7 @@ export class Planning {
   private readonly own: readonly Plan[];
   /** Whether only what has to go is planned. */
   readonly isBusy: boolean;
-  /** What is left when all that is under way has been done, but for moves that only gain and have not begun. */
+  /** What is left when all that is under way has been done, but for moves that only gain and have not begun. What quiet hours hold is not done by then: that may be long. */
   private after: Estate | undefined;
 
   constructor(
@@ -145,13 +145,17 @@ export class Planning {
   }
 
   private afterOpen(automation: Automation): Estate {
-    const needed = (plans: readonly Plan[]) =>
-      plans.flatMap((plan) =>
-        openOf(plan).flatMap(({ move, phase }) =>
-          phase === "Running" || move.needed || !isOwn(plan) ? [move] : [],
+    const isSure = (plan: Plan, { needed }: Move) => !isHeld(plan) && (needed || !isOwn(plan));
+    this.after ??= afterAll(
+      this.estate,
+      this.plans
+        .filter(isPlanOpen)
+        .flatMap((plan) =>
+          openOf(plan).flatMap(({ move, phase }) =>
+            phase === "Running" || isSure(plan, move) ? [move] : [],
+          ),
         ),
-      );
-    this.after ??= afterAll(this.estate, needed(this.plans.filter(isPlanOpen)));
+    );
     const proposed = this.proposalsOf(automation).flatMap((plan) =>
       waitingOf(plan).filter(({ needed }) => needed),
     );

@@ -1,5 +1,6 @@
 /** When the director plans again. On the real API; the executor's part is played. */
 import { expect, it } from "vitest";
+import type { Client } from "../../client/client.ts";
 import { until } from "../../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../../compute/testing/estate.ts";
 import { isFinalPlan, Plan, Policy } from "../kinds.ts";
@@ -8,8 +9,12 @@ import { isKnown, whyAgain } from "./planner.ts";
 
 type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];
 
-it("plans at once again after what was done or skipped, not after a failure or an undo", () => {
-  const again = (phase: "Succeeded" | "Failed" | "Superseded", moves: Phase[], undoes?: string) =>
+it("plans at once again after what was done or skipped, not after a failure, an undo or a stop", () => {
+  const again = (
+    phase: "Succeeded" | "Failed" | "Superseded" | "Rejected",
+    moves: Phase[],
+    undoes?: string,
+  ) =>
     whyAgain({
       apiVersion: "vireo.dev/v1",
       kind: "Plan",
@@ -22,6 +27,7 @@ it("plans at once again after what was done or skipped, not after a failure or a
   expect(again("Failed", ["Succeeded", "Skipped"])).toBe("not all of plan p could be done");
   expect(again("Failed", ["Succeeded", "Skipped"], "p0")).toBeUndefined();
   expect(again("Failed", ["Failed", "Skipped"])).toBeUndefined();
+  expect(again("Rejected", ["Succeeded", "Skipped"])).toBeUndefined();
 });
 
 it("takes machines that cannot be read to be there", () => {
@@ -101,7 +107,23 @@ it("takes back a plan that nobody has looked at yet when it makes another", asyn
   }
 });
 
-it("what came up while a plan was under way is looked at when that is over, deleted, too", async () => {
+it.each<[string, (client: Client) => Promise<unknown>]>([
+  ["deleted", (client) => client.delete(Plan, { name: "p" })],
+  [
+    "stopped by a user",
+    async (client) => {
+      const told = (status: Plan["status"]) =>
+        client.patch(Plan, { name: "p" }, { status }, { subresource: "status" });
+      await told({ phase: "Running", moves: [{ phase: "Running" }] });
+      await client.patch(Plan, { name: "p" }, { spec: { approval: "Rejected" } });
+      await told({ phase: "Rejected", moves: [{ phase: "Failed" }] });
+    },
+  ],
+  [
+    "stopped before it began",
+    (client) => client.patch(Plan, { name: "p" }, { spec: { approval: "Rejected" } }),
+  ],
+])("what came up while a plan was under way is looked at when that is over: %s", async (_, end) => {
   const estate = await openEstate();
   for (const name of ["a", "b"]) await estate.hostFacts(name);
   await estate.runMachine("first", "a");
@@ -118,7 +140,7 @@ it("what came up while a plan was under way is looked at when that is over, dele
       spec: { trigger: "played", automation: "act", moves: [move] },
     });
     await estate.runMachine("second", "a");
-    await client.delete(Plan, { name: "p" });
+    await end(client);
     // Else it would be, at the next look at the estate, a minute later.
     await until("the second to be seen", async () => (await chosen()) === 2);
   } finally {

@@ -21,8 +21,7 @@ import { proveSurvival } from "../failover/failover.ts";
 import {
   AUTOMATIONS,
   endOf,
-  isCarriedOut,
-  isFinalPlan,
+  isPlanOpen,
   isPlanUnderWay,
   isProposal,
   isRejected,
@@ -96,7 +95,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   /** While a plan is under way only what has to go is planned, and each of its moves has a machine come up. */
   let missed: string | undefined;
   plans.onChange((_name, plan, old) => {
-    if (!old || isFinalPlan(old) || (plan && !isFinalPlan(plan)) || !isCarriedOut(plan ?? old)) return;
+    if (!old || !isPlanOpen(old) || (plan && isPlanOpen(plan))) return;
     if (plan) fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
     // What only gains is not planned while another one goes on: then that one's end is waited for.
     const late = plans.list().some(isPlanUnderWay) ? undefined : missed;
@@ -137,6 +136,8 @@ function see(
 export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
   // What it could not hold (maxMoves), or made possible.
   if (status?.phase === "Succeeded") return `plan ${name} was carried out`;
+  // Who stopped it has a moment to say what else is wanted.
+  if (status?.phase === "Rejected") return undefined;
   const was = (phase: string) => status?.moves?.some((move) => move.phase === phase);
   // The world has changed under it: what is best now?
   return was("Skipped") && !was("Failed") && !spec.undoes

@@ -194,6 +194,21 @@ it("stopped by a user: what has begun is cancelled, the rest is not made, and th
   );
 });
 
+it("stopped while the estate is read for its first move, that is not begun", async () => {
+  await estate.runMachine("x", "a");
+  onRead = async () => {
+    // The first reading is for its outlook.
+    if (readings < 2) return;
+    onRead = async () => {};
+    await stopWith(estate.client, "p1", () => {});
+  };
+  await create("p1", [move("x", "a", "b")]);
+  const stopped = await plan("p1", "over", isFinalPlan);
+  expect(stopped.status?.phase).toBe("Rejected");
+  expect(said(stopped)).toEqual(["Skipped: a user stopped the plan"]);
+  expect(await migrations()).toEqual([]);
+});
+
 it("tells anew how the estate stands when a proposal is approved: that may be days later", async () => {
   agentsMove = new Set(["x"]);
   await estate.runMachine("x", "a");

@@ -282,7 +282,8 @@ async function beginThose(
       onlyHeld &&= hinders !== undefined;
       continue;
     }
-    if (begun > 0 && (performance.now() - readMs > OLDEST_MS || !(await isAsRead(context, plan, move))))
+    // To read a large estate takes long: the first, too.
+    if ((begun > 0 && performance.now() - readMs > OLDEST_MS) || !(await isAsRead(context, plan, move)))
       return "more";
     const now = await begin(context, plan, i, states, estate);
     states[i] = now;

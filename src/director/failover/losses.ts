@@ -31,6 +31,8 @@ export interface Group {
   parts?: Parts;
   /** By their domains, of a group with parts: sets that are looked at one by one. */
   sets: Map<string, number>;
+  /** More of its sets have to be looked at one by one than can be. */
+  givenUp: boolean;
   /** By machine. */
   demandsOf: Map<number, Demand[]>;
   demands: Demand[];
@@ -108,7 +110,8 @@ export class Losses {
     const level = DOMAINS.indexOf(per);
     if (this.groups.some((group) => group.level === level && group.losses === losses)) return;
     const member = new Uint8Array(this.index.machines.length);
-    this.groups.push({ level, losses, member, demands: [], demandsOf: new Map(), sets: new Map() });
+    const none = { demands: [], demandsOf: new Map(), sets: new Map() };
+    this.groups.push({ level, losses, member, givenUp: false, ...none });
   }
 
   private addEvents(group: Group): void {
@@ -148,18 +151,19 @@ export class Losses {
 
   /** There are more sets that have to be looked at one by one than can be. */
   giveUp(group: Group): void {
+    group.givenUp = true;
     const count = choose(this.hostsOf[group.level]?.size ?? 0, group.losses);
-    for (const demand of group.demands)
-      if (demand.losses === group.losses && DOMAINS.indexOf(demand.per) === group.level)
-        this.tooMany.set(demand, count);
-  }
-
-  isGivenUp(group: Group): boolean {
-    return group.demands.some((demand) => this.tooMany.has(demand));
+    for (const demand of this.ownOf(group)) this.tooMany.set(demand, count);
   }
 
   takeUp(group: Group): void {
-    for (const demand of group.demands) this.tooMany.delete(demand);
+    group.givenUp = false;
+    for (const demand of this.ownOf(group)) this.tooMany.delete(demand);
+  }
+
+  /** Who asks for just these: those who ask for more have a group of their own, which may be too many where these are not. */
+  private ownOf({ level, losses, demands }: Group): Demand[] {
+    return demands.filter((demand) => demand.losses === losses && DOMAINS.indexOf(demand.per) === level);
   }
 
   /** The heaviest, of whose sets as many can be looked at one by one as can be of any. */

@@ -51,7 +51,7 @@ export class ManyLosses {
     const changed = [...parts.changed];
     parts.changed.clear();
     // It is known of no more than was looked at.
-    if (changed.length === 0 || this.of.losses.isGivenUp(group)) return;
+    if (changed.length === 0 || group.givenUp) return;
     const found = new Map<string, number[]>();
     const look = function* (of: Generator<number[] | undefined, boolean>): Generator<void, boolean> {
       for (;;) {

@@ -250,7 +250,7 @@ export class Survival {
     const ofSets = () => {
       for (const group of this.losses.groups) {
         // What was not looked at is not known to have been better.
-        if (!group.parts || this.losses.isGivenUp(group)) continue;
+        if (!group.parts || group.givenUp) continue;
         const found = this.many.uncovered(group, group.parts, { known, keep, without });
         if (found) return found;
       }
@@ -332,7 +332,7 @@ export class Survival {
     for (const e of this.failing) this.stale.add(e);
     this.touchGrouped();
     for (const group of this.losses.groups) {
-      if (!group.parts || (this.failing.size === 0 && !this.losses.isGivenUp(group))) continue;
+      if (!group.parts || (this.failing.size === 0 && !group.givenUp)) continue;
       // There may be ways now where there were none, and all is to be looked at that was not.
       for (const [e, packed] of this.ways.entries())
         if (packed?.found !== "yes" && this.losses.groupOf(e) === group) this.stale.add(e);

@@ -1,0 +1,56 @@
+/** Losses of which there are more than can be looked at: what is said of them, and of others beside them. */
+import { expect, it } from "vitest";
+import type { Estate } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { estateOf, faultsOf, GiB, host, machine, policy } from "../testing/surviving.ts";
+import { type Demand, Losses } from "./losses.ts";
+
+/** Two of the hosts are empty, so that of any three full ones the loss is not survived: too many to look at each. */
+const twoEmpty = (order: readonly number[]): Estate =>
+  estateOf(
+    Array.from({ length: 16 }, (_, i) => host(`h${i}`, i === 0 ? { memoryBytes: 5 * GiB } : {})),
+    [
+      ...Array.from({ length: 14 }, (_, i) => machine(`m${i}`, 4, `h${i}`)),
+      // By itself, and so far on no host.
+      machine("large", 1),
+    ],
+    ...order.map((losses) => policy({ failover: { per: "host", losses } }, `any-${losses}`)),
+  );
+const move = (estate: Estate, name: string, to: string) => {
+  const at = indexOf(estate).position.get(`default/${name}`) ?? -1;
+  const moved = indexOf(estate).move(`default/${name}`, to);
+  if (moved) estate.machines[at] = moved;
+};
+
+it.each([[[2, 3]], [[3, 2]]])(
+  "losses of two hosts are looked at where those of three are too many: %j",
+  (order) => {
+    const estate = twoEmpty(order);
+    const [two, three] = [order.indexOf(2), order.indexOf(3)];
+    expect(faultsOf(estate, three).at(-1)).toBe("and not all losses of 3 hosts were looked at");
+    expect(faultsOf(estate, two)).toEqual([]);
+    move(estate, "large", "h0");
+    expect(faultsOf(estate, two).length).toBeGreaterThan(1);
+    expect(faultsOf(estate, two)[0]).toMatch(/^the loss of hosts h0 and h\d+ is not survived/);
+    // The same when all is looked at anew.
+    expect(faultsOf({ ...estate }, two)).toEqual(faultsOf(estate, two));
+  },
+);
+
+it.each([[[2, 3]], [[3, 2]]])("of what is taken up again, others stay given up: %j", (order) => {
+  const estate = twoEmpty(order);
+  const demands = order.map((losses): Demand => ({ name: "web", per: "host", losses, machines: [0] }));
+  const losses = new Losses(estate, indexOf(estate), demands, () => true);
+  const groupOf = (count: number) =>
+    losses.groups.find((group) => group.losses === count) as Losses["groups"][0];
+  const told = () => [...losses.tooMany.keys()].map((demand) => demand.losses).sort();
+  losses.giveUp(groupOf(3));
+  expect([2, 3].map((count) => groupOf(count).givenUp)).toEqual([false, true]);
+  losses.giveUp(groupOf(2));
+  expect(told()).toEqual([2, 3]);
+  losses.takeUp(groupOf(2));
+  expect([2, 3].map((count) => groupOf(count).givenUp)).toEqual([false, true]);
+  expect(told()).toEqual([3]);
+  losses.takeUp(groupOf(3));
+  expect(told()).toEqual([]);
+});

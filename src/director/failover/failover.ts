@@ -140,8 +140,12 @@ function inTheWay(
   const all = new Set<Demand>();
   const faultWithoutAll = () => survival.ifMoved(at, to, relaxedBy(new Set(all)));
   // Whoever finds no room is asked for by one that is not among them yet.
-  for (let next: Fault | undefined = fault; next; next = faultWithoutAll())
+  for (let next: Fault | undefined = fault; next; next = faultWithoutAll()) {
+    const before = all.size;
     for (const demand of next.demands) all.add(demand);
+    // But where too much is to be looked at it is not known who that is.
+    if (all.size === before) return undefined;
+  }
   for (const demand of [...all]) {
     all.delete(demand);
     if (faultWithoutAll()) all.add(demand);

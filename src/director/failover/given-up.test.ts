@@ -1,8 +1,9 @@
 /** Losses of which there are more than can be looked at: what is said of them, and of others beside them. */
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { estateOf, faultsOf, GiB, host, machine, policy } from "../testing/surviving.ts";
+import { failoverRules, survivalOf } from "./failover.ts";
 import { type Demand, Losses } from "./losses.ts";
 
 /** Two of the hosts are empty, so that of any three full ones the loss is not survived: too many to look at each. */
@@ -53,4 +54,40 @@ it.each([[[2, 3]], [[3, 2]]])("of what is taken up again, others stay given up: 
   expect(told()).toEqual([3]);
   losses.takeUp(groupOf(3));
   expect(told()).toEqual([]);
+});
+
+it("says that it does not know, where there is more to be looked at for one question than can be", () => {
+  // Of machines that are spread over racks none follows from the loss of hosts alone.
+  const estate = estateOf(
+    Array.from({ length: 16 }, (_, i) => host(`h${i}`, { rack: `r${i % 3}` })),
+    Array.from({ length: 14 }, (_, i) => machine(`m${i}`, 1, `h${i}`)),
+    policy({ spread: "rack", failover: { per: "host", losses: 3 } }),
+  );
+  const survival = survivalOf(estate);
+  const parts = survival?.losses.groups[0]?.parts;
+  if (!survival || !parts) throw new Error("there are parts");
+  const all = Array.from({ length: 16 }, (_, d) => d);
+  const stopsAt = (most?: number) => {
+    const sets = parts.uncovered(all, { most });
+    for (let next = sets.next(); ; next = sets.next()) if (next.done) return next.value;
+  };
+  expect(stopsAt()).toBeUndefined();
+  expect(stopsAt(100)).toHaveLength(3);
+  const found = survival.ifMoved(0, "h15");
+  expect(found).toBeUndefined();
+  const { uncovered } = parts;
+  vi.spyOn(parts, "uncovered").mockImplementation((changed, of) =>
+    // Never more than the question has itself be looked at.
+    uncovered.call(parts, changed, { ...of, most: Math.min(10, of?.most ?? 0) }),
+  );
+  const fault = survival.ifMoved(0, "h15");
+  expect(fault).toMatchObject({ sure: false, loss: expect.stringMatching(/^hosts h\d+ and h\d+ and h\d+$/) });
+  // Nor is that for one policy alone, or for ever.
+  const one = indexOf(estate).machines[0];
+  const [to] = estate.hosts.slice(15);
+  if (!one || !to) throw new Error("they are there");
+  expect(failoverRules(estate, one)(to)).toEqual([`failover per host (policy "web")`]);
+  vi.restoreAllMocks();
+  expect(survival.ifMoved(0, "h15")).toBeUndefined();
+  expect(faultsOf(estate)).toEqual([]);
 });

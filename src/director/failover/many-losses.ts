@@ -11,6 +11,8 @@ import type { Fault } from "./survival.ts";
 /** Of the sets that do not follow from ways into parts: so many that are not survived are sought, and so many proven for one question. */
 const MOST_FAILING = 100;
 const MOST_ASKED = 500;
+/** For one question, which the server asks at a write, so many sets are looked at by their ways at most: all pairs of a thousand. */
+const MOST_CHECKS_ASKED = 500_000;
 /** What is proven of each loss. */
 interface Proofs {
   index: EstateIndex;
@@ -53,10 +55,10 @@ export class ManyLosses {
     // It is known of no more than was looked at.
     if (changed.length === 0 || group.givenUp) return;
     const found = new Map<string, number[]>();
-    const look = function* (of: Generator<number[] | undefined, boolean>): Generator<void, boolean> {
+    const look = function* (of: ReturnType<Parts["uncovered"]>): Generator<void, boolean> {
       for (;;) {
         const { value, done } = of.next();
-        if (done) return value;
+        if (done) return value === undefined;
         if (value && !group.sets.has(value.join())) found.set(value.join(), value);
         if (found.size + group.sets.size > MOST_EVENTS) return false;
         if (!value) yield;
@@ -65,7 +67,7 @@ export class ManyLosses {
     if (!(yield* look(parts.uncovered(changed)))) {
       this.of.losses.giveUp(group);
       found.clear();
-      yield* look(parts.uncovered(changed, this.of.losses.heaviest(group)));
+      yield* look(parts.uncovered(changed, { among: this.of.losses.heaviest(group) }));
     }
     const isFailing = (e: number) => this.of.wayOf(e)?.found !== "yes";
     let failing = [...group.sets.values()].filter(isFailing).length;
@@ -94,8 +96,9 @@ export class ManyLosses {
     }
   }
 
-  /** A set that followed from ways into parts, does not any more, and is not survived. */
+  /** A set that followed from ways into parts, does not any more, and is not survived; or one that was not looked at, where they are too many. */
   uncovered(group: Group, parts: Parts, { known, keep, without }: Asked): Fault | undefined {
+    if (group.demands.every((demand) => without.has(demand))) return undefined;
     for (const d of [...parts.changed]) this.tighten(group, parts, d, known);
     const changed = [...parts.changed];
     parts.changed.clear();
@@ -103,26 +106,32 @@ export class ManyLosses {
     const proven: [readonly number[], Packed][] = [];
     const seen = new Set<string>();
     const faultOf = (set: readonly number[], packed: NotPacked) =>
-      this.of.faultOf(this.of.losses.addSet(group, set), packed);
-    for (const set of parts.uncovered(changed)) {
+      this.of.faultOf(group.sets.get(set.join()) ?? this.of.losses.addSet(group, set), packed);
+    const unknown = (set: readonly number[]) =>
+      faultOf(set, { found: "unknown", left: this.firstOf(group, set, without) });
+    const sets = parts.uncovered(changed, { most: MOST_CHECKS_ASKED });
+    let next = sets.next();
+    for (; !next.done; next = sets.next()) {
+      const set = next.value;
       if (!set || group.sets.has(set.join()) || seen.has(set.join())) continue;
       seen.add(set.join());
-      if (seen.size > MOST_ASKED) return faultOf(set, { found: "unknown", left: this.firstOf(group, set) });
+      if (seen.size > MOST_ASKED) return unknown(set);
       const packed = this.of.packing.place(this.of.losses.hostsOfSet(group, set), (item) =>
         this.of.losses.asksIn(group, item, without),
       );
       if (packed.found === "yes") proven.push([set, packed]);
       else return faultOf(set, packed);
     }
+    if (next.value) return unknown(next.value);
     if (keep) for (const [set, packed] of proven) this.of.set(this.of.losses.addSet(group, set), packed);
     return undefined;
   }
 
-  private firstOf(group: Group, set: readonly number[]): number {
+  private firstOf(group: Group, set: readonly number[], without: ReadonlySet<Demand>): number {
     const { first, next } = this.of.index.state;
     for (const h of this.of.losses.hostsOfSet(group, set))
       for (let item = first[h] as number; item >= 0; item = next[item] as number)
-        if (this.of.losses.asksIn(group, item)) return item;
+        if (this.of.losses.asksIn(group, item, without)) return item;
     return -1;
   }
 }

@@ -21,6 +21,16 @@ const PARTNERS = 200;
 
 const NOBODY: ReadonlySet<number> = new Set();
 
+const inOrder = (set: readonly number[]): number[] => [...set].sort((a, b) => a - b);
+
+/** Which sets are looked at. */
+interface Looked {
+  /** Only those of these. */
+  among?: readonly number[] | undefined;
+  /** So many at most. */
+  most?: number | undefined;
+}
+
 /** What Parts is about: losses of so many of a level, and whose machines count. */
 export interface Lost {
   level: number;
@@ -304,18 +314,21 @@ export class Parts {
 
   /**
    * Sets that are not covered, of those with a changed one; undefined now and then: others may have their turn. A set may come twice.
-   * @param among only of these @returns false: there were more sets than can be looked at
+   * @returns the one it would have looked at next; undefined: there were no more sets than can be looked at
    */
-  *uncovered(changed: Iterable<number>, among?: readonly number[]): Generator<number[] | undefined, boolean> {
-    if (this.weak.size === 0 && !this.binding()) return true;
+  *uncovered(
+    changed: Iterable<number>,
+    { among, most = MOST_CHECKS }: Looked = {},
+  ): Generator<number[] | undefined, number[] | undefined> {
+    if (this.weak.size === 0 && !this.binding()) return undefined;
     const all = among ?? this.matter();
     let checks = 0;
     let turn = CHECKS;
     for (const beginning of this.beginnings(new Set(changed), all)) {
       if (!beginning) checks += PARTNERS;
       for (const set of beginning ? setsOf(beginning, all, this.lost.losses) : []) {
-        if (++checks > MOST_CHECKS) return false;
-        if (!this.covers(set)) yield [...set].sort((a, b) => a - b);
+        if (++checks > most) return inOrder(set);
+        if (!this.covers(set)) yield inOrder(set);
         if (checks < turn) continue;
         turn = checks + CHECKS;
         yield undefined;
@@ -324,7 +337,7 @@ export class Parts {
       turn = checks + CHECKS;
       yield undefined;
     }
-    return true;
+    return undefined;
   }
 
   /** How those begin that may not be covered: with a weak one, or with two that share a rule. Undefined: partners were looked for, which takes a while. */

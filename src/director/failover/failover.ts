@@ -157,6 +157,12 @@ function inTheWay(
 export const cannotLook = ({ losses, per }: Demand, count: number): string =>
   `it cannot be proven: any ${losses} ${per}s are ${count} losses, more than can be looked at one by one; it could be if ${losses} more ${per}s as large as the largest were empty, or fewer were to be lost at once`;
 
+/** The first that asks for more than can be looked at: of what that takes nothing is guarded. */
+export function unguarded({ losses }: Survival): string | undefined {
+  const [first] = losses.tooMany;
+  return first && `of what ${first[0].name} wants to survive ${cannotLook(...first)}`;
+}
+
 const EACH = 5;
 
 /** By policy: what is not survived now, or not known. Of those that are not in it all is proven. */

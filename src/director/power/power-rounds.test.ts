@@ -137,6 +137,23 @@ it("what is only advised keeps no host on under a policy that acts", () => {
   expect(wishes.filter(({ policy }) => policy === "acting").map(({ power }) => power)).toEqual(["Off"]);
 });
 
+it("while it is not known what policies survive, nothing goes off", () => {
+  // Two hosts are empty, so that of any three full ones the loss is not survived: too many to look at each.
+  const input = empty(16, { policies: [frugal({ spareHosts: 0 })] });
+  const machines = Array.from({ length: 14 }, (_, i) =>
+    machineView(`m${i}`, nameOf(i), { memoryBytes: 8 * GiB }),
+  );
+  const of = (losses: number) => {
+    const policies = [policyOf("survive", { failover: { per: "host", losses } })];
+    return decidePower({ ...input, estate: { ...input.estate, machines, policies } });
+  };
+  expect(of(3).wishes).toEqual([]);
+  expect(of(3).why.get(nameOf(15))).toBe(
+    'on: of what policy "survive" wants to survive it cannot be proven: any 3 hosts are 560 losses, more than can be looked at one by one; it could be if 3 more hosts as large as the largest were empty, or fewer were to be lost at once',
+  );
+  expect(of(1).wishes).toHaveLength(1);
+});
+
 it("decides of a thousand hosts at most fifty at a time", () => {
   let input = empty(1000, { policies: [frugal({ spareHosts: 0 })] });
   for (let round = 0; round < 3; round++) input = wanted(input, decidePower(input));

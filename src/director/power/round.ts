@@ -8,7 +8,7 @@ import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
-import { cannotLook, demandsOf, inWords } from "../failover/failover.ts";
+import { cannotLook, demandsOf, inWords, unguarded } from "../failover/failover.ts";
 import type { Demand } from "../failover/losses.ts";
 import { Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
@@ -379,7 +379,7 @@ export class Round {
       return `${most} ${most === 1 ? "host stays" : "hosts stay"} on in any case (spareHosts)`;
     if (left <= 0)
       return `others are switched off first, a tenth of them and ${MOST_AT_ONCE} at most at a time`;
-    const unmet = this.unmet.get(policy);
+    const unmet = this.unmet.get(policy) ?? unguarded(this.survival);
     if (unmet) return unmet;
     const lack = this.room.lackOf(policy, awayMs(each.bootSeconds, policy.spec), view);
     if (lack) return `without it ${lack}`;

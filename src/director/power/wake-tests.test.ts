@@ -8,7 +8,7 @@ import { silentLogger } from "../../reconcile/log.ts";
 import type { MachineView } from "../estate/estate.ts";
 import { Plan, type Policy } from "../kinds.ts";
 import { frugal, poweredHost } from "../testing/powered.ts";
-import { hostView } from "../testing/views.ts";
+import { hostView, machineView, policyOf } from "../testing/views.ts";
 import type { PowerInput } from "./round.ts";
 import { Untested, wakeTestsOf } from "./wake-tests.ts";
 
@@ -82,6 +82,26 @@ it("waits for spare hosts, what policies want to survive, and what is forecast",
   expect(new Untested(input({ policies: [frugal({ spareHosts: 0 })], ahead })).why(host("c"))).toBe(
     "because without it by 2026-01-01T12:00:00.000Z machines usually have 20 CPUs, those that are on have 16",
   );
+});
+
+it("of a host with machines waits while it is not known what policies survive", () => {
+  // Of machines that are spread over racks, each rack having some, none follows from the loss of hosts alone.
+  const all = Array.from({ length: 60 }, (_, i) => `h${i}`);
+  const untested = (losses: number) => {
+    const estate = {
+      hosts: all.map((name, i) => hostView(name, { rack: `r${i % 3}` })),
+      machines: all.slice(1).map((name) => machineView(`m-${name}`, name)),
+      policies: [policyOf("web", { spread: "rack", failover: { per: "host", losses } })],
+      odd: [],
+    };
+    return new Untested(input({ estate, hosts: all.map(poweredHost) }));
+  };
+  expect(untested(1).why(host("h5"))).toBeUndefined();
+  const three = untested(3);
+  expect(three.why(host("h5"))).toMatch(
+    /^because of what policy "web" wants to survive it cannot be proven: any 3 hosts are 34220 losses, more than/,
+  );
+  expect(three.why(host("h0"))).toBeUndefined();
 });
 
 describe("of a host with machines", () => {

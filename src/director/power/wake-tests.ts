@@ -10,7 +10,7 @@ import { indexOf } from "../estate/estate-index.ts";
 import { inPieces } from "../estate/read-estate.ts";
 import { NO_TARIFFS, type Tariffs } from "../estate/tariffs.ts";
 import { holdForUsers } from "../execution/undo.ts";
-import { demandsOf, inWords } from "../failover/failover.ts";
+import { demandsOf, inWords, unguarded } from "../failover/failover.ts";
 import { Survival } from "../failover/survival.ts";
 import { describeWindow } from "../planning/policy-words.ts";
 import { holds } from "../planning/windows.ts";
@@ -79,6 +79,9 @@ export class Untested {
     if (lack) return `because without it ${lack}`;
     const [already] = this.survival.faults();
     if (already) return `because ${inWords(estate, already, "is")}`;
+    // Wherever its machines went, nothing would tell that a loss is not survived any more.
+    const unknown = index.use(name).machines > 0 && unguarded(this.survival);
+    if (unknown) return `because ${unknown}`;
     const away = moveAllOff(estate, view, now);
     // Who cannot go just now may, soon.
     if ("why" in away)

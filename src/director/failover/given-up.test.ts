@@ -91,3 +91,29 @@ it("says that it does not know, where there is more to be looked at for one ques
   expect(survival.ifMoved(0, "h15")).toBeUndefined();
   expect(faultsOf(estate)).toEqual([]);
 });
+
+it("of what was given up, guards the sets of the fullest that were looked at", () => {
+  const other = (name: string, gib: number, on?: string) =>
+    machine(name, gib, on, { labels: { app: name[0] ?? "" } });
+  const names = (prefix: string, count: number) => Array.from({ length: count }, (_, i) => `${prefix}${i}`);
+  const hosts = [...names("h", 60), ...names("full", 6), ...names("empty", 3)];
+  const estate = estateOf(
+    hosts.map((name, i) => host(name, { rack: `r${i % 3}` })),
+    [
+      // Too many sets: those spread over racks follow from nothing.
+      ...names("h", 60).map((on, i) => machine(`m${i}`, 1, on)),
+      // There is room for three of these, on the empty hosts.
+      ...names("full", 6).map((on, i) => other(`db-${i}`, 4, on)),
+      other("x", 1),
+    ],
+    policy({ spread: "rack", failover: { per: "host", losses: 3 } }),
+    policy({ selector: { matchLabels: { app: "d" } }, failover: { per: "host", losses: 3 } }, "db"),
+  );
+  expect(faultsOf(estate, 1)).toEqual([expect.stringMatching(/; those of the fullest are survived$/)]);
+  const x = indexOf(estate).position.get("default/x") ?? -1;
+  expect(survivalOf(estate)?.ifMoved(x, "h0")).toBeUndefined();
+  const fault = survivalOf(estate)?.ifMoved(x, "empty0");
+  expect(fault?.loss).toMatch(/^hosts full\d and full\d and full\d$/);
+  move(estate, "x", "empty0");
+  expect(faultsOf(estate, 1)[0]).toMatch(/^the loss of hosts full\d and full\d and full\d is not survived/);
+});

@@ -33,6 +33,8 @@ export interface Group {
   sets: Map<string, number>;
   /** More of its sets have to be looked at one by one than can be. */
   givenUp: boolean;
+  /** The domains all of whose sets are looked at nevertheless. */
+  fullest?: readonly number[] | undefined;
   /** By machine. */
   demandsOf: Map<number, Demand[]>;
   demands: Demand[];
@@ -149,15 +151,17 @@ export class Losses {
     return e;
   }
 
-  /** There are more sets that have to be looked at one by one than can be. */
-  giveUp(group: Group): void {
+  /** There are more sets that have to be looked at one by one than can be. @param fullest all of whose sets are looked at nevertheless */
+  giveUp(group: Group, fullest?: readonly number[]): void {
     group.givenUp = true;
+    group.fullest = fullest;
     const count = choose(this.hostsOf[group.level]?.size ?? 0, group.losses);
     for (const demand of this.ownOf(group)) this.tooMany.set(demand, count);
   }
 
   takeUp(group: Group): void {
     group.givenUp = false;
+    group.fullest = undefined;
     for (const demand of this.ownOf(group)) this.tooMany.delete(demand);
   }
 

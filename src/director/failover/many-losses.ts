@@ -26,6 +26,9 @@ interface Proofs {
   faultOf: (e: number, packed: NotPacked) => Fault;
 }
 
+/** Of what was not looked at it is not known whether it was any better. */
+const isKnown = ({ givenUp, fullest }: Group): boolean => !givenUp || fullest !== undefined;
+
 type Known = [e: number, way: Packed | undefined][];
 
 interface Asked {
@@ -52,8 +55,7 @@ export class ManyLosses {
     }
     const changed = [...parts.changed];
     parts.changed.clear();
-    // It is known of no more than was looked at.
-    if (changed.length === 0 || group.givenUp) return;
+    if (changed.length === 0 || !isKnown(group)) return;
     const found = new Map<string, number[]>();
     const look = function* (of: ReturnType<Parts["uncovered"]>): Generator<void, boolean> {
       for (;;) {
@@ -64,11 +66,13 @@ export class ManyLosses {
         if (!value) yield;
       }
     };
-    if (!(yield* look(parts.uncovered(changed)))) {
-      this.of.losses.giveUp(group);
+    let all = yield* look(parts.uncovered(changed, { among: group.fullest }));
+    if (!all && !group.givenUp) {
+      this.of.losses.giveUp(group, this.of.losses.heaviest(group));
       found.clear();
-      yield* look(parts.uncovered(changed, { among: this.of.losses.heaviest(group) }));
+      all = yield* look(parts.uncovered(changed, { among: group.fullest }));
     }
+    if (!all) this.of.losses.giveUp(group);
     const isFailing = (e: number) => this.of.wayOf(e)?.found !== "yes";
     let failing = [...group.sets.values()].filter(isFailing).length;
     for (const set of found.values()) {
@@ -98,7 +102,7 @@ export class ManyLosses {
 
   /** A set that followed from ways into parts, does not any more, and is not survived; or one that was not looked at, where they are too many. */
   uncovered(group: Group, parts: Parts, { known, keep, without }: Asked): Fault | undefined {
-    if (group.demands.every((demand) => without.has(demand))) return undefined;
+    if (!isKnown(group) || group.demands.every((demand) => without.has(demand))) return undefined;
     for (const d of [...parts.changed]) this.tighten(group, parts, d, known);
     const changed = [...parts.changed];
     parts.changed.clear();
@@ -109,7 +113,7 @@ export class ManyLosses {
       this.of.faultOf(group.sets.get(set.join()) ?? this.of.losses.addSet(group, set), packed);
     const unknown = (set: readonly number[]) =>
       faultOf(set, { found: "unknown", left: this.firstOf(group, set, without) });
-    const sets = parts.uncovered(changed, { most: MOST_CHECKS_ASKED });
+    const sets = parts.uncovered(changed, { among: group.fullest, most: MOST_CHECKS_ASKED });
     let next = sets.next();
     for (; !next.done; next = sets.next()) {
       const set = next.value;

@@ -249,8 +249,7 @@ export class Survival {
     let early = EARLY;
     const ofSets = () => {
       for (const group of this.losses.groups) {
-        // What was not looked at is not known to have been better.
-        if (!group.parts || group.givenUp) continue;
+        if (!group.parts) continue;
         const found = this.many.uncovered(group, group.parts, { known, keep, without });
         if (found) return found;
       }

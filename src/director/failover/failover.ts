@@ -36,6 +36,9 @@ export function* proveSurvival(estate: Estate): Generator<void> {
   yield* unproven(estate)?.catchUp() ?? [];
 }
 
+/** Of what is known of the estate's losses, if anything is: whether it were better made anew. */
+export const wearOf = (estate: Estate): Survival["wear"] => known.get(indexOf(estate))?.wear;
+
 function unproven(estate: Estate): Survival | undefined {
   const index = indexOf(estate);
   const made = known.get(index);

@@ -1,6 +1,6 @@
 /** Carried on by what was stored since, it says what one made anew says. */
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { declaredFacts } from "../../compute/testing/estate.ts";
@@ -156,4 +156,71 @@ it("proves losses by how sensitive a machine is to latency now", () => {
   expect(lost(stored())).toEqual([]);
   expect(lost(stored("high"))).toEqual(["host a"]);
   expect(lost(stored())).toEqual([]);
+});
+
+describe("what was given up, or is looked at one by one by now", () => {
+  /** On hosts with room for one machine each, of which some are empty. */
+  const world = (hosts: number) => {
+    const machines = new KeptMachines();
+    const all = Array.from({ length: hosts }, (_, i) => host(`h${i}`, `r${i}`));
+    const web = policy("web", { failover: { per: "host", losses: 3 } });
+    return (count: number, memory = 900): Stored => {
+      const each = Array.from({ length: count }, (_, n) => n);
+      machines.update(
+        each.map((n) => vm(n, "web")),
+        each.map((n) => run(n, { memory, on: `h${n}`, held: true })),
+      );
+      return { hosts: all, pools: [], policies: [web], machines };
+    };
+  };
+  const tooMany = (estate: KeptEstate["estate"]) => {
+    const survival = survivalOf(estate);
+    survival?.sync();
+    return survival?.losses.tooMany.size;
+  };
+
+  it("is looked at anew once as much has changed", () => {
+    const stored = world(17);
+    const kept = new KeptEstate(stored(14));
+    const first = kept.estate;
+    expect(tooMany(first)).toBe(0);
+    // There is room for two only, and any three of 15 are lost with what they have.
+    expect(tooMany(kept.update(stored(15)))).toBe(1);
+    expect(kept.estate).toBe(first);
+    // There is room again. Each of the others changes, too.
+    expect(tooMany(kept.update(stored(14)))).toBe(1);
+    const second = kept.update(stored(14, 901));
+    expect(second).toBe(first);
+    tooMany(second);
+    const third = kept.update(stored(14, 901));
+    expect(third).not.toBe(first);
+    expect(tooMany(third)).toBe(0);
+    expect(survivalOf(third)?.faults()).toEqual([]);
+  });
+
+  it("is looked at anew also where it was so at first", () => {
+    const stored = world(17);
+    const kept = new KeptEstate(stored(15));
+    const first = kept.estate;
+    expect(tooMany(first)).toBe(1);
+    // Nothing has changed: it would be the same.
+    expect(kept.update(stored(15))).toBe(first);
+    expect(tooMany(kept.update(stored(14, 901)))).toBe(1);
+    expect(tooMany(kept.update(stored(14, 901)))).toBe(0);
+  });
+
+  it("is forgotten where it has become much, and follows from less", () => {
+    const stored = world(17);
+    const kept = new KeptEstate(stored(14));
+    const first = kept.estate;
+    const survival = survivalOf(first);
+    const [group] = survival?.losses.groups ?? [];
+    if (!survival || !group) throw new Error("there is a group");
+    kept.update(stored(14, 901));
+    survival.sync();
+    for (let i = 0; i < 1000; i++) group.sets.set(`some ${i}`, 0);
+    expect(kept.update(stored(14, 901))).toBe(first);
+    for (let i = 0; i < 2000; i++) group.sets.set(`more ${i}`, 0);
+    expect(kept.update(stored(14, 901))).not.toBe(first);
+  });
 });

@@ -1,6 +1,6 @@
 /**
  * The estate as it is stored, with what is known of losses, kept from one look to the next: a look costs what has changed since. Made anew when hosts, pools or policies are
- * others, and when more machines came than there are places for. Pure.
+ * others, when more machines came than there are places for, and when what is known of losses is worn: some were given up, or many are looked at one by one that need not be. Pure.
  */
 import type { Host } from "../../compute/hosts/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
@@ -13,6 +13,7 @@ import type { KeptMachines } from "../estate/kept-machines.ts";
 import { localPoolsIn, viewOne } from "../estate/machine-views.ts";
 import type { Policy } from "../kinds.ts";
 import { standing } from "../rules/standing.ts";
+import { wearOf } from "./failover.ts";
 
 /** Sound objects, and machines as they are kept. */
 export interface Stored {
@@ -25,6 +26,8 @@ export interface Stored {
 /** Places for machines that come; a share of those that are there, and so many more. */
 const PLACES = { share: 0.25, more: 256 };
 const MOVING = 128;
+/** What is worn is made anew after so many changes, or as many as there are machines: it takes long, and soon after it would be the same. */
+const CHANGES = { much: 100, some: 1000 };
 
 export class KeptEstate {
   estate: Estate;
@@ -34,6 +37,8 @@ export class KeptEstate {
   /** By uid of the VirtualMachine. */
   private readonly places = new Map<string, number>();
   private free: number[] = [];
+  /** Since it was made. */
+  private changes = 0;
 
   constructor(stored: Stored) {
     this.stored = stored;
@@ -48,14 +53,20 @@ export class KeptEstate {
       isSame(pools, now.pools, ({ spec }) => spec) &&
       isSame(policies, now.policies, generationOf);
     this.stored = now;
-    if (!same || !this.carryOn()) [this.estate, this.index] = this.make();
+    if (!same || this.isWorn() || !this.carryOn()) [this.estate, this.index] = this.make();
     return this.estate;
+  }
+
+  private isWorn(): boolean {
+    const wear = wearOf(this.estate);
+    return wear !== undefined && this.changes >= Math.min(CHANGES[wear], this.places.size);
   }
 
   private make(): [Estate, EstateIndex] {
     const { hosts, pools, policies, machines } = this.stored;
     this.localPools = localPoolsIn(pools);
     this.places.clear();
+    this.changes = 0;
     // All are looked at below.
     machines.takeChanged();
     const estate = makeEstate({ hosts, policies: policies.map(standing), machines: [], instances: [] });
@@ -108,6 +119,7 @@ export class KeptEstate {
   private become(at: number, view: MachineView): boolean {
     if (!this.index.become(at, view)) return false;
     this.estate.machines[at] = view;
+    this.changes++;
     return true;
   }
 }

@@ -19,6 +19,9 @@ const MOST_SPARED = 100;
 /** After so many ways into parts that are none any more it is looked at once what that makes of sets, before all others are looked for. */
 const EARLY = 3;
 
+/** So many more losses that are looked at one by one than at first are many. */
+const MANY_MORE = 2000;
+
 /** A loss that is not survived. */
 export interface Fault {
   /** Its number, for Survival. */
@@ -54,6 +57,8 @@ export class Survival {
   /** Not survived, and not all machines are where they were then: there may be a way by now. */
   private readonly hopeful = new Set<number>();
   private readonly failing = new Set<number>();
+  /** When all was proven for the first time: of each group how many are looked at one by one. */
+  private atFirst: { sets: number; givenUp: boolean }[] | undefined;
 
   /** Nothing is proven yet: it has to be before anything is moved (sync, or catchUp). @param closed hosts that take machines, by the estate, and are to take none at first */
   constructor(estate: Estate, demands: readonly Demand[], closed: readonly number[] = []) {
@@ -148,6 +153,19 @@ export class Survival {
       }
       for (const group of this.losses.groups) if (group.parts) yield* this.many.cover(group, group.parts);
     }
+    this.atFirst ??= this.losses.groups.map(({ sets, givenUp }) => ({ sets: sets.size, givenUp }));
+  }
+
+  /** Whether one made anew may know more, or have less to look at: what was found to be looked at one by one stays so, and what was given up. */
+  get wear(): "much" | "some" | undefined {
+    let wear: "some" | undefined;
+    for (const [g, { sets, givenUp }] of this.losses.groups.entries()) {
+      const first = this.atFirst?.[g];
+      if (!first) continue;
+      if (sets.size > first.sets + MANY_MORE || (givenUp && !first.givenUp)) return "much";
+      if (givenUp) wear = "some";
+    }
+    return wear;
   }
 
   /** The same at once. */

@@ -56,26 +56,31 @@ afterEach(async () => {
   await plane.close();
 });
 
-/** The machine's first run, bound to this agent's host. */
+/** A run of the machine, bound to this agent's host; one that it is to come from is on another. */
 async function run(spec: Partial<Instance["spec"]> = {}): Promise<void> {
   const { client } = plane;
   const vm = await client.create(VirtualMachine, {
     metadata: { name: "web", namespace: NS },
     spec: { image: "web", memory: "64Mi" },
   });
-  await client.updateStatus(VirtualMachine, { ...vm, status: { sequence: 1 } });
-  await client.create(Instance, {
-    metadata: { name: "web-1", namespace: NS },
-    spec: {
-      vm: "web",
-      vmUid: vm.metadata.uid ?? "",
-      memory: "64Mi",
-      image: "web",
-      interfaces: [],
-      host: "a",
-      ...spec,
-    },
-  });
+  const own = {
+    ...{ vm: "web", vmUid: vm.metadata.uid ?? "", memory: "64Mi", image: "web" },
+    ...{ storagePool: "default", interfaces: [] },
+  };
+  const make = async (sequence: number, more: Partial<Instance["spec"]>) => {
+    await client.patch(
+      VirtualMachine,
+      { name: "web", namespace: NS },
+      { status: { sequence } },
+      { subresource: "status" },
+    );
+    await client.create(Instance, {
+      metadata: { name: `web-${sequence}`, namespace: NS },
+      spec: { ...own, ...more },
+    });
+  };
+  if (spec.predecessor) await make(0, { host: "b" });
+  await make(1, { host: "a", ...spec });
 }
 const ready = ({ status }: Pick<Instance, "status">) => getCondition(status?.conditions, "Ready");
 const told = (what: string, wanted: (instance: Instance) => boolean) =>

@@ -136,7 +136,7 @@ describe("the end of a machine", () => {
     const record = machines.path("a", config.id, "record.json");
     const text = readFileSync(record, "utf8");
     writeFileSync(record, text.slice(0, 50));
-    await expect(host.get(config.id)).rejects.toThrow("the record of the machine on its host cannot be read");
+    await expect(host.get(config.id)).rejects.toThrow(`its record is not whole, but its process ${pid} runs`);
     expect(await host.list()).toEqual([]);
     rmSync(record);
     await expect(host.get(config.id)).rejects.toThrow(`its record is gone, but its process ${pid} runs`);
@@ -274,7 +274,7 @@ describe("a machine that runs", () => {
     const journal = machines.path("a", config.id, "journal");
     writeFileSync(journal, `${'{"event":"RESET"}\n'.repeat(300_000)}cut off`, { flag: "a" });
     expect(await host.list()).toMatchObject([{ pid, state: "running" }]);
-    expect(statSync(journal).size).toBeLessThan(2 ** 20 + 1);
+    await until(() => statSync(journal).size <= 2 ** 20 || undefined);
     expect(await host.guestAgent(config.id, "guest-info", 100)).toBeUndefined();
     process.kill(pid, "SIGTERM");
     expect(await ended(host, config.id)).toMatchObject({ reason: "HostSignal" });

@@ -8,7 +8,7 @@
  */
 
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isFields } from "../resource/fields.ts";
 import "reflect-metadata";
@@ -19,6 +19,7 @@ import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { MIGRATIONS } from "../resource/host-name.ts";
 import { isDueForRenewal } from "../resource/lifetime.ts";
+import { writeDurably } from "../system/durable.ts";
 
 export interface HostCredentials {
   ca: string;
@@ -83,15 +84,14 @@ export async function enrol(options: EnrolOptions): Promise<HostCredentials> {
 async function ownCredentials(options: EnrolOptions): Promise<HostCredentials> {
   const { name, address, enrolmentFile, log } = options;
   const directory = directoryOf(options);
-  if (!existsSync(join(directory, "client-cert.pem"))) {
+  if (!isComplete(directory)) {
     const { ca, token } = readEnrolment(enrolmentFile);
     const key = await newKey();
     const cert = await askForCertificate(options, { ca, key, token });
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    write(directory, "ca-cert.pem", ca);
-    write(directory, "client-key.pem", key);
-    // Last: it says that all is there.
-    write(directory, "client-cert.pem", cert);
+    await write(directory, "ca-cert.pem", ca);
+    await write(directory, "client-key.pem", key);
+    await write(directory, "client-cert.pem", cert);
     return readCredentials(directory);
   }
   const kept = readCredentials(directory);
@@ -118,7 +118,7 @@ async function ownCredentials(options: EnrolOptions): Promise<HostCredentials> {
  */
 async function ensureMigrations(options: EnrolOptions, own: HostCredentials): Promise<void> {
   const { ca, migrationsDirectory: directory } = own;
-  const isThere = hasMigrations(directoryOf(options));
+  const isThere = isComplete(directory);
   const read = (file: string) => readFileSync(join(directory, file), "utf8");
   if (isThere && !isOld(new X509Certificate(read("client-cert.pem")))) return;
   const key = isThere ? read("client-key.pem") : await newKey();
@@ -127,15 +127,16 @@ async function ensureMigrations(options: EnrolOptions, own: HostCredentials): Pr
   if (!new X509Certificate(cert).subject.split("\n").includes(`O=${MIGRATIONS}`))
     throw new Error("the control plane gives no certificates for migrations: it is of an earlier version");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  write(directory, "ca-cert.pem", ca);
-  // Each host is server and client. The client's certificate is written last: it says that all is there.
-  for (const role of ["server", "client"]) write(directory, `${role}-key.pem`, key);
-  for (const role of ["server", "client"]) write(directory, `${role}-cert.pem`, cert);
+  await write(directory, "ca-cert.pem", ca);
+  // Each host is server and client.
+  for (const role of ["server", "client"]) await write(directory, `${role}-key.pem`, key);
+  for (const role of ["server", "client"]) await write(directory, `${role}-cert.pem`, cert);
 }
 
 /** What QEMU processes are lent, in the agent's own folder. */
 const migrationsIn = (directory: string) => join(directory, "migrations");
-const hasMigrations = (directory: string) => existsSync(join(migrationsIn(directory), "client-cert.pem"));
+/** A folder of credentials: the client's certificate is written last. */
+const isComplete = (directory: string) => existsSync(join(directory, "client-cert.pem"));
 
 /**
  * Looks each hour whether the certificates are due, and hands the new one to `onRenewed`; each minute while there is none for migrations. Runs until the signal
@@ -152,7 +153,7 @@ export async function keepCertificate(
   const { name, address, log, clock, signal, onRenewed } = options;
   const directory = directoryOf(options);
   while (!signal.aborted) {
-    const everyMs = hasMigrations(directory) ? HOUR_MS : MINUTE_MS;
+    const everyMs = isComplete(migrationsIn(directory)) ? HOUR_MS : MINUTE_MS;
     await clock.sleep(options.checkMs ?? everyMs, signal);
     if (signal.aborted) return;
     try {
@@ -183,7 +184,7 @@ async function renew(options: EnrolOptions, kept: HostCredentials): Promise<Host
   const cert = isValid
     ? await askForCertificate(options, { ca, key, by: kept })
     : await askForCertificate(options, { ca, key, token: readEnrolment(options.enrolmentFile).token });
-  write(directoryOf(options), "client-cert.pem", cert);
+  await write(directoryOf(options), "client-cert.pem", cert);
   return { ...kept, cert };
 }
 
@@ -246,12 +247,9 @@ async function askForCertificate(
   }
 }
 
-/** Whole or not at all: a migration may read it at this moment. */
-function write(directory: string, file: string, text: string): void {
-  const path = join(directory, file);
-  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
-  renameSync(`${path}.new`, path);
-}
+/** Whole or not at all: a migration may read it at this moment; and after a power cut none is missing that was written before another. */
+const write = (directory: string, file: string, text: string): Promise<void> =>
+  writeDurably(join(directory, file), text, 0o600);
 
 const directoryOf = ({ stateFolder }: EnrolOptions) => join(stateFolder, "tls");
 

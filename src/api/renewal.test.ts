@@ -1,6 +1,6 @@
 /** Certificates that run out soon, against a real API server: they are renewed in time, and nobody has to start anything again. */
 import { X509Certificate } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -10,6 +10,7 @@ import { HttpClient } from "../client/http.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
+import { watchFlushes } from "../system/testing/flushes.ts";
 import { createSigningRequest } from "./certificates.ts";
 import { writeEnrolment } from "./kubeconfig.ts";
 import { Pki } from "./pki.ts";
@@ -114,6 +115,19 @@ describe("certificates that run out soon", () => {
     expect((await enrol(mine)).cert).toBe(first.cert);
     const { cert } = await enrol({ ...mine, address: "10.0.0.9" });
     expect(new X509Certificate(cert).checkIP("10.0.0.9")).toBe("10.0.0.9");
+  });
+
+  it("of a host: no power cut leaves it without the key of its certificate, which nobody else may read", async () => {
+    const tls = join(folder, "host/tls");
+    const flushes = await watchFlushes(() => (existsSync(tls) ? readdirSync(tls) : []));
+    await enrol(enrolment);
+    const flushed = flushes.filter(({ path }) => path === tls).map(({ seen }) => seen.toSorted());
+    expect(flushed.slice(0, 3)).toEqual([
+      ["ca-cert.pem"],
+      ["ca-cert.pem", "client-key.pem"],
+      ["ca-cert.pem", "client-cert.pem", "client-key.pem"],
+    ]);
+    expect(statSync(join(tls, "client-key.pem")).mode & 0o777).toBe(0o600);
   });
 
   it("of a host, while no control plane answers: the present one is used on", async () => {

@@ -9,7 +9,6 @@ const SRC = resolve(import.meta.dirname, "../../src");
 const OTHERS: Readonly<Record<string, string>> = {
   "agent/disks/left-files.ts": "to remove it",
   "agent/disks/volume-files.ts": "to remove it",
-  "agent/enrol.ts": "writes it through before",
   "agent/network/network-dhcp.ts": "compared with what it is to be again and again",
   "agent/qemu/memory-files.ts": "its names say how sure it is",
   "agent/qemu/qemu-record.ts": "of use for as long as the host runs",

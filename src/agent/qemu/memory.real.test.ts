@@ -20,6 +20,7 @@ import { writeBase } from "../disks/bases.ts";
 import type { LayerSwitch, MachineConfig } from "../hypervisor.ts";
 import { inState, moveLive, newId, RealMachines, send, USER, until } from "../testing/real-machines.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { MachineFolder } from "./qemu-record.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -347,6 +348,29 @@ it("of a template that an agent died while it was filled is made anew", async ()
   const other = machines.hypervisor("a");
   expect(await goOn(one, other)).not.toBe(pid);
   await counts("one", at);
+});
+
+it("of a template that was whole when an agent died stays for others to share", async () => {
+  const { machineType, at } = await template();
+  const more = { machineType, template: memory() };
+  const clone = async (name: string) => config(await overlay(name, disk("root")), { id: newId(), ...more });
+  const [one, two, three] = [await clone("one"), await clone("two"), await clone("three")];
+  const shared = (pid: number) => statSync(`/proc/${pid}/fd/3`).ino;
+  const first = await goOn(one);
+  const { pid } = await machines.start(host, two, "incoming");
+  // Dead between writing down that it is whole and giving QEMU the rest.
+  const of = (id: MachineConfig["id"]) => MachineFolder.at(machines.path("a", id, "."));
+  const whole = of(one.id).read()?.shared ?? "filling";
+  of(two.id).update((now) => ({ ...now, shared: whole }));
+  host.close();
+  host = machines.hypervisor("a");
+  expect(await goOn(two)).toBe(pid);
+  await counts("two", at);
+  expect(shared(pid)).toBe(shared(first));
+  await host.kill(one.id);
+  host.close();
+  host = machines.hypervisor("a");
+  expect(shared(await goOn(three))).toBe(shared(pid));
 });
 
 it("the guest is told the VM generation id of its run, another one with the memory of then, the same where it moves to", async () => {

@@ -212,8 +212,11 @@ async function takeMemory(
       const ram = openRam(machine);
       return copyRam(file, ram?.path).finally(() => ram?.close());
     }
-    const sharedMark = await shared;
-    folder.update((now) => ({ ...now, shared: "whole", sharedMark }));
+    // An agent died before QEMU was given the rest: which it is has been written down.
+    if (record.shared !== "filling") return true;
+    if (!shared) throw new Error("nobody makes it");
+    const mark = await shared;
+    folder.update((now) => ({ ...now, shared: { mark } }));
     return true;
   };
   const apart = await take().catch((cause: unknown) => {

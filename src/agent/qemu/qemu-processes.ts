@@ -289,8 +289,10 @@ export class Processes {
     if (!template || resources?.hugepages || resources?.singleNumaNode) return undefined;
     const holders = this.#needs.at.records
       .running(id)
-      .flatMap(({ config, sharedMark: mark, process }) =>
-        config.template === template && mark && process ? [{ pid: process.pid, mark }] : [],
+      .flatMap(({ config, shared, process }) =>
+        config.template === template && typeof shared === "object" && process
+          ? [{ pid: process.pid, mark: shared.mark }]
+          : [],
       );
     const made = await this.#shared.of(template, memory, holders);
     if (made) this.#filling.set(id, made.whole);

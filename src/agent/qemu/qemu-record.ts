@@ -41,10 +41,8 @@ export interface MachineRecord {
   place?: Place;
   /** Its memory may be merged with that of others which have the same here. */
   merges?: string;
-  /** Its memory is that of config.template, shared with others. Until that is whole it must not run. */
-  shared?: "filling" | "whole";
-  /** Which that is, once it is whole (shared-memory.ts). */
-  sharedMark?: string | undefined;
+  /** Its memory is that of config.template, shared with others; which that is (shared-memory.ts), once it is whole. Until then it must not run. */
+  shared?: "filling" | { mark: string };
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;

@@ -4,6 +4,7 @@
  */
 import type { Client } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
+import { isInPostCopy } from "../../compute/migrations/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { keyOf } from "../../resource/object.ts";
 import type { HostEnvironment } from "../environment.ts";
@@ -57,6 +58,8 @@ export class Incoming {
       return this.#status.finish(instance, { reason: "Killed", message });
     }
     if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
+      // In post-copy its source cannot go on any more: it will be the machine in a moment, and shuts down then.
+      if (!gone && (await this.#isComing(instance))) return { requeueAfterMs: 1000 };
       if (machine && !gone) await hypervisor.kill(id);
       const message = machine?.end?.message ?? "called off";
       return this.#status.finish(instance, { reason: "MigrationFailed", message });
@@ -144,6 +147,15 @@ export class Incoming {
     if (before && isGiven(instance, before)) return "yes";
     const status = before?.status;
     return !status || status.custody === "Released" ? "never" : "not yet";
+  }
+
+  /** To be stopped, neither deleted nor by force, while its source lets its guest go on here. */
+  async #isComing(instance: Instance): Promise<boolean> {
+    const { metadata, spec } = instance;
+    if (metadata.deletionTimestamp || spec.stop?.force) return false;
+    const at = { name: spec.predecessor ?? "", namespace: metadata.namespace ?? "" };
+    const source = await this.#c.client.get(Instance, at);
+    return isInPostCopy(source, metadata.name) || (source !== undefined && isGiven(instance, source));
   }
 
   /** An incoming one, as last seen, that has been given custody. Its guest stands still for as long as we look. */

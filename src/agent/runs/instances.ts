@@ -311,8 +311,11 @@ class Instances {
   // --- the end ---
 
   async #stop(instance: Instance, machine: MachineState | undefined): Promise<Again> {
-    const isAsked = machine && machine.state !== "incoming" && !instance.spec.stop?.force;
-    if (isAsked) await this.#outgoing.stopping(instance, machine);
+    if (machine && machine.state !== "incoming" && !instance.spec.stop?.force) {
+      const moving = await this.#outgoing.stopping(instance, machine);
+      if (moving === "lost") return this.#lost(instance, machine);
+      if (typeof moving !== "string") return moving;
+    }
     return this.#lifecycle.stop(instance, machine);
   }
 

@@ -144,20 +144,28 @@ export class Outgoing {
     }
   }
 
-  /** Before its guest is asked to shut down: here, and at its own pace. What cannot be called off does not keep it from that, and is tried again. */
-  async stopping(instance: Instance, machine: MachineState): Promise<void> {
+  /**
+   * Before its guest is asked to shut down: here, and at its own pace. What cannot be called off does not keep it from that, and is tried again. In post-copy
+   * there is no guest here that could shut down: it is handed over, and asked there. @returns as `step`; "stays": it is to be asked here
+   */
+  async stopping(instance: Instance, machine: MachineState): Promise<Again | "stays" | "copies" | "lost"> {
     const key = keyOf(instance);
-    if (this.#stopping.has(key)) return;
+    if (this.#stopping.has(key)) return "stays";
     const { migrateTo } = instance.spec;
     const stands = machine.state === "postmigrate" || machine.pausedBy === "migration";
-    if (!migrateTo && instance.status?.migration?.phase !== "Active" && !stands)
-      return this.#leftovers.remove(instance);
+    if (!migrateTo && instance.status?.migration?.phase !== "Active" && !stands) {
+      await this.#leftovers.remove(instance);
+      return "stays";
+    }
+    let isGone = false;
     const failed = await this.#try(instance, async () => {
       const progress = await this.#c.hypervisor.migration(idOf(instance));
-      // Its guest is at the target.
-      if (progress.phase !== "post-copy") await this.#callOff(instance, machine, progress);
+      isGone = progress.phase === "post-copy";
+      if (!isGone) await this.#callOff(instance, machine, progress);
     });
+    if (isGone) return this.step(instance, machine);
     if (failed === undefined) this.#stopping.add(key);
+    return "stays";
   }
 
   /** Of a run that is over. */

@@ -241,3 +241,15 @@ export function isUnderWay(migration: Migration): boolean {
 export const toOf = ({ spec }: Migration): string => spec.to ?? "";
 
 export { converges, linkOf, linksOf, memoryToSend, moveMbpsOf, restMs, type Way, wayOf } from "./way.ts";
+
+/** Of a run that sends its guest elsewhere. */
+interface Sending {
+  status?: { custody?: string; migration?: { to?: string; phase?: string; stage?: string } } | undefined;
+}
+
+/** Whether the guest goes on at that target before all of its memory is there, or will in a moment: the run here has nothing to go back to. */
+export function isInPostCopy(source: Sending | undefined, target: string | undefined): boolean {
+  const { custody, migration } = source?.status ?? {};
+  if (custody === "Released" || !migration || migration.to !== target) return false;
+  return migration.phase === "Active" && migration.stage === "PostCopy";
+}

@@ -161,6 +161,17 @@ describe("Migration reconciler", () => {
     expect(status?.message).toBe("runs on b; it was too late to call it off");
   });
 
+  it("of a machine that is stopped once post-copy begins goes on all the same: its guest shuts down over there", async () => {
+    await play();
+    await postCopyBegins();
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    await estate.instance("web-1", (i) => !i.spec.running, "told to stop");
+    await estate.restartReconcilers();
+    await flip();
+    await migration("m", "Succeeded");
+    expect((await estate.instance("web-2")).spec).toMatchObject({ running: false, host: "b" });
+  });
+
   it("that is deleted once post-copy begins goes on all the same", async () => {
     await play();
     await postCopyBegins();

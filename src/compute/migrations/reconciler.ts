@@ -36,11 +36,20 @@ import {
 import { currentOf, instanceName, isBound, isHeld, isLive, isReleased, numberOf } from "../custody.ts";
 import { pinsIn } from "../hardware/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf, transferBy } from "./kinds.ts";
+import {
+  isFinal,
+  isInPostCopy,
+  isUnderWay,
+  MIGRATION_LABEL,
+  Migration,
+  type Transfer,
+  toOf,
+  transferBy,
+} from "./kinds.ts";
 import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
 import { asItIs, copied, orderTo, sentOf } from "./target.ts";
 import { toSendOf } from "./to-send.ts";
-import { endOf, failed, isInPostCopy, type Trouble, troubleOf } from "./trouble.ts";
+import { endOf, failed, type Trouble, troubleOf } from "./trouble.ts";
 
 export interface MigrationContext {
   client: Client;
@@ -67,7 +76,6 @@ const disksBusy = ({ status }: VirtualMachine): string | undefined =>
   status?.disksBusy &&
   `waits: its disks are being worked on (${status.disksBusy.action} of ${status.disksBusy.name})`;
 
-/** "namespace/name" of the machine that a migration or an instance is of. */
 /** Runs until the signal aborts; never rejects. */
 export async function runMigrationReconciler(context: MigrationContext): Promise<void> {
   const { client, clock, log, signal } = context;

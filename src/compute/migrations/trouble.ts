@@ -1,7 +1,7 @@
 /** Why a migration that is under way comes to nothing. Pure. */
 import { isReleased } from "../custody.ts";
 import type { Instance, VirtualMachine } from "../kinds.ts";
-import { type Migration, toOf } from "./kinds.ts";
+import { isInPostCopy, type Migration, toOf } from "./kinds.ts";
 
 /** Why a migration cannot go on; phase says what it ends as. */
 export interface Trouble {
@@ -9,13 +9,6 @@ export interface Trouble {
   message: string;
 }
 export const failed = (message: string): Trouble => ({ phase: "Failed", message });
-
-/** Whether the guest goes on at that target before all of its memory is there, or will in a moment: the run here has nothing to go back to. */
-export function isInPostCopy(source: Instance | undefined, target: string | undefined): boolean {
-  if (!source || isReleased(source)) return false;
-  const sending = source.status?.migration;
-  return sending?.to === target && sending?.phase === "Active" && sending.stage === "PostCopy";
-}
 
 /** What ends a migration before the flip. */
 export function troubleOf(
@@ -25,11 +18,14 @@ export function troubleOf(
   target: Instance | undefined,
   { nowMs, prepareTimeoutMs }: { nowMs: number; prepareTimeoutMs: number },
 ): Trouble | undefined {
-  if (m.spec.cancel && !isInPostCopy(source, m.status?.target))
+  const goesOn = isInPostCopy(source, m.status?.target);
+  if (m.spec.cancel && !goesOn)
     return { phase: "Cancelled", message: "called off (spec.cancel); the machine stayed where it was" };
-  if (vm.metadata.deletionTimestamp || !vm.spec.running) return failed("the machine was stopped meanwhile");
+  // In post-copy its guest shuts down over there, once it has been handed over.
+  if (vm.metadata.deletionTimestamp || (!vm.spec.running && !goesOn))
+    return failed("the machine was stopped meanwhile");
   if (!source || isReleased(source)) return failed(`the machine ended on ${m.status?.from}${endOf(source)}`);
-  if (!source.spec.running || source.metadata.deletionTimestamp)
+  if ((!source.spec.running && !goesOn) || source.metadata.deletionTimestamp)
     return failed("the machine was stopped meanwhile");
   const sending = source.status?.migration;
   if (sending?.to === m.status?.target && (sending?.phase === "Failed" || sending?.phase === "Cancelled"))

@@ -1,9 +1,9 @@
 /** A real enclosure, made as root. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { enclose } from "./enclosure.ts";
+import { enclose, SCRATCH_BYTES } from "./enclosure.ts";
 import { run } from "./run.ts";
 
 let folder = "";
@@ -25,4 +25,20 @@ it("shows what it was given and no other file, also when the programs of PATH ar
     env: { PATH: programs },
   });
   expect(said).toBe(`${given}\ngiven\n`);
+});
+
+it("what is written for a moment is the user's own, in memory, and no more than so much, in no more than so many files", async () => {
+  const inside = join(folder, "scratch");
+  const scratch = join(inside, "p");
+  mkdirSync(inside);
+  const reach = { writable: [inside], readable: [], devices: [], scratch };
+  const [command = "", ...args] = enclose(inside, reach, { uid: 200_001, gid: 200_000 });
+  const fill =
+    'cd "$1"; head -c 65M /dev/urandom >all 2>/dev/null; wc -c <all; rm all; i=0; while : >$i; do i=$((i+1)); done 2>/dev/null; ls | wc -l';
+  const said = await run(command, [...args, "bash", "-c", fill, "bash", scratch]);
+  const [bytes, files] = said.trim().split("\n").map(Number);
+  expect(bytes).toBe(SCRATCH_BYTES);
+  expect(files).toBeLessThan(100);
+  expect(readdirSync(scratch)).toEqual([]);
+  expect(statSync(scratch).uid).toBe(0);
 });

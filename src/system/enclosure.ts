@@ -24,7 +24,16 @@ export interface Reach {
   programs?: readonly string[];
   /** Files in /dev. */
   devices: readonly string[];
+  /**
+   * A folder for files of a moment: empty, its own, and in memory, so that the host's disk cannot be filled through it. Where it is made, nobody else sees what is
+   * in it, but for root by the process (`insideOf`).
+   */
+  scratch?: string;
 }
+
+/** Much for files of a moment, little for a host: what a process that was taken over can have there. */
+export const SCRATCH_BYTES = 64 * 2 ** 20;
+const SCRATCH_FILES = 64;
 
 export interface User {
   uid: number;
@@ -76,6 +85,11 @@ export function enclose(folder: string, reach: Reach, user?: User, name = "root"
   put(reach.readable, "ro,nosuid,nodev,noexec");
   put(reach.programs ?? [], "ro,nosuid,nodev");
   put(reach.writable, "nosuid,nodev,noexec");
+  if (reach.scratch) {
+    mkdirSync(reach.scratch, { recursive: true, mode: 0o700 });
+    place(root, reach.scratch);
+    mounts.push(scratchOn(join(root, reach.scratch), user));
+  }
   const fstab = join(folder, name === "root" ? "fstab" : `${name}.fstab`);
   writeFileSync(fstab, `${mounts.join("\n")}\n`, { mode: 0o600 });
   return [
@@ -111,6 +125,14 @@ function place(root: string, path: string): boolean {
 
 const mountOf = (from: string, to: string, options: string) =>
   `${escaped(from)} ${escaped(to)} none bind,${options} 0 0`;
+
+function scratchOn(path: string, { uid, gid }: User = { uid: 0, gid: 0 }): string {
+  const most = `size=${SCRATCH_BYTES},nr_inodes=${SCRATCH_FILES}`;
+  return `tmpfs ${escaped(path)} tmpfs nosuid,nodev,noexec,${most},mode=0700,uid=${uid},gid=${gid} 0 0`;
+}
+
+/** Where root finds what a process sees at `path`. */
+export const insideOf = (pid: number, path: string): string => join(`/proc/${pid}/root`, path);
 
 /** fstab(5) */
 const escaped = (path: string) =>

@@ -1,13 +1,14 @@
 /** The consoles of real machines, as the agent of their host has them. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import { readPng } from "../../qemu/testing/png.ts";
+import { insideOf, SCRATCH_BYTES } from "../../system/enclosure.ts";
 import type { MachineId } from "../hypervisor.ts";
 import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
-import { RealMachines, until } from "../testing/real-machines.ts";
+import { RealMachines, USER, until } from "../testing/real-machines.ts";
 import { SERIAL_LOG_MAX_BYTES } from "./serial-log.ts";
 
 const machines = new RealMachines();
@@ -113,7 +114,16 @@ it("a picture of its screen shows what the guest wrote; a machine without a disp
   // Some letters, not a screen of one colour.
   expect(picture.lit).toBeGreaterThan(100);
   expect(picture.lit).toBeLessThan(20_000);
-  expect(readdirSync(machines.path("a", id, "p"))).toEqual([]);
+  const pid = (await hypervisor.get(id))?.pid ?? 0;
+  const pictures = insideOf(pid, machines.path("a", id, "p"));
+  expect(readdirSync(pictures)).toEqual([]);
+  // A QEMU that was taken over fills no disk of its host there.
+  const { bsize, blocks, files } = statfsSync(pictures);
+  expect(bsize * blocks).toBe(SCRATCH_BYTES);
+  expect(files).toBeLessThan(100);
+  const { uid, mode } = statSync(pictures);
+  expect([uid, mode & 0o777]).toEqual([USER.uid, 0o700]);
+  expect(statSync(machines.path("a", id, "p")).uid).toBe(0);
   const plain = await machines.start(hypervisor, machines.machine("console"));
   await expect(hypervisor.consoles.screenshot(plain.id)).rejects.toThrow(/no display .*set that to vga/);
   await expect(hypervisor.consoles.display(plain.id)).rejects.toThrow(/no display/);

@@ -1,10 +1,13 @@
 /** The consoles of this host's machines: their serial ports, each listened to from before its guest runs or from when an agent finds it; their screens. */
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { takeScreenshot } from "../../qemu/display.ts";
+import type { ProcessIdentity } from "../../qemu/process.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import { connectAt } from "../../qemu/unix-socket.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isFields } from "../../resource/fields.ts";
+import { insideOf } from "../../system/enclosure.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import type { MachineFolder, MachineRecord } from "../qemu/qemu-record.ts";
 import { takePicture } from "./picture.ts";
@@ -15,7 +18,7 @@ const ACCEPT_MS = 5000;
 
 export interface ConsoleAccess {
   /** @throws HypervisorError when it does not run */
-  machine(id: MachineId): { folder: MachineFolder; record: MachineRecord };
+  machine(id: MachineId): { folder: MachineFolder; record: MachineRecord; process: ProcessIdentity };
   /** @throws HypervisorError */
   monitor<T>(id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T>;
   log: Logger;
@@ -60,10 +63,11 @@ export class MachineConsoles {
 
   /** A PNG of its screen as it is now. @throws HypervisorError */
   async screenshot(id: MachineId): Promise<Buffer> {
-    const { folder, record } = this.#withDisplay(id);
+    const { folder, record, process } = this.#withDisplay(id);
     const { user } = record.config;
-    return takePicture(folder.lendForScreenshots(user), user.uid, (file) =>
-      this.#access.monitor(id, (qmp) => takeScreenshot(qmp, file)),
+    const pictures = folder.lendForScreenshots(user);
+    return takePicture(insideOf(process.pid, pictures), user.uid, (name) =>
+      this.#access.monitor(id, (qmp) => takeScreenshot(qmp, join(pictures, name))),
     );
   }
 

@@ -29,7 +29,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const take = (make: (file: string) => void) => takePicture(lent, OWNER, async (file) => make(file));
+const take = (make: (file: string) => void) =>
+  takePicture(lent, OWNER, async (name) => make(join(lent, name)));
 
 it("a picture is read, and gone from the folder then", async () => {
   const picture = await take((file) => {

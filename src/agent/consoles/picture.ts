@@ -11,15 +11,16 @@ import { HypervisorError } from "../hypervisor.ts";
 /** More than the largest screen that the adapters have. */
 const MAX_BYTES = 64 * 2 ** 20;
 
-/** @param make has QEMU, which runs as `owner`, write the file @throws HypervisorError */
+/** @param make has QEMU, which runs as `owner`, write a file of that name into the folder @throws HypervisorError */
 export async function takePicture(
   folder: string,
   owner: number,
-  make: (file: string) => Promise<void>,
+  make: (name: string) => Promise<void>,
 ): Promise<Buffer> {
-  const file = join(folder, randomUUID());
+  const name = randomUUID();
+  const file = join(folder, name);
   try {
-    await make(file);
+    await make(name);
     return await readPicture(file, owner);
   } finally {
     // Not rm: Node walks into folders by path, which become links to those of others meanwhile. What is no file stays, in its own folder.

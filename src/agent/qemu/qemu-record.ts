@@ -90,6 +90,9 @@ const TLS_FILES = ["ca-cert", "server-cert", "server-key", "client-cert", "clien
 /** What this process has lent to QEMUs just now. */
 const lent = new Set<string>();
 
+/** The folder for pictures of the screen in that of a machine. */
+export const picturesIn = (runFolder: string): string => join(runFolder, "p");
+
 export type User = MachineConfig["user"];
 const isRoot = () => process.getuid?.() === 0;
 
@@ -181,9 +184,12 @@ export class MachineFolder {
     lent.delete(this.#socketFolder);
   }
 
-  /** A folder that its QEMU writes pictures of the screen to, each under a name of its own, and nothing else. Idempotent. */
+  /**
+   * A folder that its QEMU writes pictures of the screen to, each under a name of its own, and nothing else. In memory (Reach.scratch); on the host's disk where
+   * it is not enclosed, or was started by an agent of before. Idempotent.
+   */
   lendForScreenshots(user: User): string {
-    const folder = join(this.path, "p");
+    const folder = picturesIn(this.path);
     return existsSync(folder) ? folder : this.#lend(folder, user);
   }
 

@@ -2,6 +2,7 @@
 import type { Reach } from "../../system/enclosure.ts";
 import { chainOf } from "../disks/bases.ts";
 import type { MachineConfig } from "../hypervisor.ts";
+import { picturesIn } from "./qemu-record.ts";
 
 /** @param runFolder of the machine: sockets, and what is lent to it for a while @throws ForeignDiskError */
 export async function reachOf(config: MachineConfig, runFolder: string): Promise<Reach> {
@@ -20,6 +21,7 @@ export async function reachOf(config: MachineConfig, runFolder: string): Promise
   ];
   const writable = all.filter(({ readOnly }) => !readOnly).map(({ path }) => path);
   return {
+    scratch: picturesIn(runFolder),
     readable: [...images, ...named.filter(isOutside)],
     writable: [...own, ...writable.filter(isOutside)],
     devices: [

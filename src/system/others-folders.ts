@@ -1,6 +1,6 @@
 /**
- * Work as root on folders in which another user may do as he likes meanwhile. Node goes through them by path, and a folder that becomes a link between two steps
- * takes it anywhere on the host; these programs hold each folder open, and follow no link.
+ * Work as root on folders in which another user may do as he likes meanwhile. Node's asynchronous functions go through them by path, and a folder that becomes a
+ * link between two steps takes them anywhere on the host; rmSync does not, but keeps all else waiting. These programs hold each folder open, and follow no link.
  */
 import { run } from "./run.ts";
 

@@ -306,7 +306,7 @@ export class MachineFolder {
     return this.#lent;
   }
 
-  /** A QEMU that sends nothing has no use for the host's key, whoever has taken it over. */
+  /** What its QEMU has read it keeps until it ends; one that has read nothing finds nothing, whoever has taken it over. */
   takeBackCredentials(): void {
     this.#takeBack(this.#lent);
     lent.delete(this.#lent);

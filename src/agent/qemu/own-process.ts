@@ -23,14 +23,14 @@ export function leftOf(
   all: () => readonly MachineFolder[],
 ): ProcessIdentity | undefined {
   const isOthers = (pid: number) =>
-    all().some((other) => other.path !== folder.path && recordedPid(other) === pid);
+    all().some((other) => other.path !== folder.path && recorded(other)?.pid === pid);
   return findByArgument(folder.mark, (pid) => !isOthers(pid));
 }
 
-function recordedPid(folder: MachineFolder): number | undefined {
+function recorded(folder: MachineFolder): ProcessIdentity | undefined {
   try {
-    const { process: known, bootId: boot } = folder.read() ?? {};
-    return known && boot === bootId() && isSame(known) ? known.pid : undefined;
+    const record = folder.read();
+    return record?.process && processOf(folder, record);
   } catch {
     return undefined; // who lists them tells of it
   }

@@ -46,30 +46,17 @@ export class Access {
   }
 
   /** Its QEMU can read this host's credentials for as long as `work` takes. @throws HypervisorError when there are none to be read */
-  async withCredentials<T>(
-    { folder, record }: Found,
-    work: (tls: Tls | undefined) => Promise<T>,
-  ): Promise<T> {
+  async withCredentials<T>(found: Found, work: (tls: Tls | undefined) => Promise<T>): Promise<T> {
     if (!this.#tls) return work(undefined);
-    let directory: string;
     try {
-      directory = folder.lendCredentials(this.#tls.directory, record.config.user);
-    } catch (cause) {
-      folder.takeBackCredentials();
-      throw new HypervisorError(
-        "this host has no certificate for migrations that can be read; its agent asks the control plane for one by itself, and its log says what keeps it from that",
-        { cause },
-      );
-    }
-    try {
-      const { sender } = record.config;
+      const { sender } = found.record.config;
       return await work({
         ...this.#tls,
-        directory,
+        directory: lendCredentials(found, this.#tls),
         ...(sender === undefined ? {} : { peers: certificateOf(sender) }),
       });
     } finally {
-      folder.takeBackCredentials();
+      found.folder.takeBackCredentials();
     }
   }
 
@@ -108,5 +95,17 @@ export class Access {
     if (status === "running") await qmp.execute("stop");
     if (held === "migration") folder.update((now) => ({ ...now, held: undefined }));
     return broke;
+  }
+}
+
+/** @returns the folder @throws HypervisorError when there are none to be read; part of them may be lent then */
+function lendCredentials({ folder, record }: Found, { directory }: Tls): string {
+  try {
+    return folder.lendCredentials(directory, record.config.user);
+  } catch (cause) {
+    throw new HypervisorError(
+      "this host has no certificate for migrations that can be read; its agent asks the control plane for one by itself, and its log says what keeps it from that",
+      { cause },
+    );
   }
 }

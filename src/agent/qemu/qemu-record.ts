@@ -171,11 +171,7 @@ export class MachineFolder {
   lendSocket(user: User, as: "listener" | "client"): string {
     lent.add(this.#socketFolder);
     if (as === "listener") this.#lend(this.#socketFolder, user);
-    else {
-      this.#takeBack(this.#socketFolder);
-      mkdirSync(this.#socketFolder);
-      chmodSync(this.#socketFolder, 0o711);
-    }
+    else this.#makeAnew(this.#socketFolder);
     return join(this.#socketFolder, "memory");
   }
 
@@ -198,6 +194,13 @@ export class MachineFolder {
     mkdirSync(folder, { mode: 0o700 });
     if (isRoot()) chownSync(folder, user.uid, user.gid);
     return folder;
+  }
+
+  /** Root's, empty: what we make in it goes nowhere else. */
+  #makeAnew(folder: string): void {
+    this.#takeBack(folder);
+    mkdirSync(folder);
+    chmodSync(folder, 0o711);
   }
 
   /** Removes it, while nobody puts anything in. rmSync follows no link, whatever is in there becomes one meanwhile; rm does. */
@@ -292,11 +295,8 @@ export class MachineFolder {
 
   /** Copies the host's migration credentials for this machine's QEMU, which reads them when it is told to. @returns the folder */
   lendCredentials(from: string, user: User): string {
-    this.takeBackCredentials();
     lent.add(this.#lent);
-    // Root's: what is copied into it goes nowhere else.
-    mkdirSync(this.#lent);
-    chmodSync(this.#lent, 0o711);
+    this.#makeAnew(this.#lent);
     for (const name of TLS_FILES) {
       const copy = join(this.#lent, name);
       copyFileSync(join(from, name), copy);

@@ -1,5 +1,5 @@
 /** The machines of this host, found from their records and /proc. Nothing is kept in mind: an agent that was killed finds the same. */
-import { isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
+import { type ProcessIdentity, userOf } from "../../qemu/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import { leftOf, processOf } from "./own-process.ts";
 import { MachineFolder, type MachineRecord, TornRecordError } from "./qemu-record.ts";
@@ -71,7 +71,7 @@ export class Records {
       try {
         const record = folder.read();
         if (!record || record.config.id === but) return [];
-        const runs = record.process ? isSame(record.process) : this.#isStarting(record.config.id);
+        const runs = record.process ? processOf(folder, record) : this.#isStarting(record.config.id);
         return runs ? [record] : [];
       } catch {
         return []; // who lists them tells of it

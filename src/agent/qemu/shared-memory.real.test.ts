@@ -6,7 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { silentLogger } from "../../reconcile/log.ts";
-import { markOf, SharedMemory } from "./shared-memory.ts";
+import { markOf, SHARED_FD, SharedMemory } from "./shared-memory.ts";
+
+function markOfMemory(pid: number): string {
+  const seen = openSync(`/proc/${pid}/fd/${SHARED_FD}`, "r");
+  try {
+    return markOf(seen);
+  } finally {
+    closeSync(seen);
+  }
+}
 
 it("memory that is let go of stays open for a start that is under way", { timeout: 5000 }, async () => {
   // A QEMU that has it, for as much as is looked at.
@@ -17,9 +26,7 @@ it("memory that is let go of stays open for a start that is under way", { timeou
   try {
     await once(holder.stdout, "data");
     const pid = holder.pid ?? 0;
-    const seen = openSync(`/proc/${pid}/fd/3`, "r");
-    const mark = markOf(seen);
-    closeSync(seen);
+    const mark = markOfMemory(pid);
     const [one, other] = [await memory.of("f", 4096, [{ pid, mark }]), await memory.of("f", 4096, [])];
     if (!one || !other) throw new Error("it is not shared");
     expect(one.fd).not.toBe(other.fd);
@@ -45,9 +52,7 @@ it("what a QEMU that was taken over has put in its place is nobody else's memory
   try {
     await once(holder.stdout, "data");
     const pid = holder.pid ?? 0;
-    const seen = openSync(`/proc/${pid}/fd/3`, "r");
-    const mark = markOf(seen);
-    closeSync(seen);
+    const mark = markOfMemory(pid);
     holder.stdin.write("\n");
     await once(holder.stdout, "data");
     const shared = await memory.of(file, 4096, [{ pid, mark }]);

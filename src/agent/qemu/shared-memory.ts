@@ -46,7 +46,7 @@ export interface Shared {
 }
 
 /** A QEMU that has it. */
-export interface Holder {
+interface Holder {
   pid: number;
   /** Of what it was given. One that was taken over may have something else there by now, for all the others to go on with. */
   mark: string;

@@ -220,10 +220,10 @@ it("a QEMU that was taken over leaves no way out in its disk: a header that name
   await host.kill(config.id);
   await host.forget(config.id);
   expect(() => probe({ pid }, [])).toThrow();
-  const as = ["--reuid", String(config.user.uid), "--regid", String(config.user.gid), "--clear-groups"];
+  const [setpriv = "", ...as] = asUser(config.user);
   for (const file of [secret, "/etc", "/etc/passwd"]) {
     const change = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", file, "-F", "raw", disk];
-    execFileSync("setpriv", [...as, ...change]);
+    execFileSync(setpriv, [...as, ...change]);
     const named = `${disk} has "${file}"`;
     await expect(
       pool.config({ ...instance, spec: { ...instance.spec, volumesExist: true } }),
@@ -234,7 +234,7 @@ it("a QEMU that was taken over leaves no way out in its disk: a header that name
   }
   // It was nothing else that was in its way.
   const base = join(machines.folder, "pool/images/disk.raw");
-  execFileSync("setpriv", [...as, "qemu-img", "rebase", "-u", "-f", "qcow2", "-b", base, "-F", "raw", disk]);
+  execFileSync(setpriv, [...as, "qemu-img", "rebase", "-u", "-f", "qcow2", "-b", base, "-F", "raw", disk]);
   await machines.start(host, await pool.config(instance));
 });
 

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { asUser } from "../testing/outward-probe.ts";
 import { receiveFile } from "./memory-files.ts";
 import { MachineFolder } from "./qemu-record.ts";
 
@@ -29,8 +30,8 @@ afterEach(() => rmSync(path, { recursive: true }));
 
 /** As its user, without rights. @throws Error when that fails */
 const asQemu = (...command: string[]): string => {
-  const as = ["--reuid", String(USER.uid), "--regid", String(USER.gid), "--clear-groups"];
-  return execFileSync("setpriv", [...as, "--bounding-set=-all", ...command], { encoding: "utf8" });
+  const [setpriv = "", ...args] = [...asUser(USER), ...command];
+  return execFileSync(setpriv, args, { encoding: "utf8" });
 };
 
 const SEND = `
@@ -74,8 +75,8 @@ describe.runIf(process.getuid?.() === 0)("a QEMU that was taken over", () => {
     expect(() => asQemu("ln", "-sf", "/etc/passwd", at("record.json"))).toThrow("Permission denied");
     // It stands in it when that changes.
     const stays = `cd ${at("s")} && touch ready && while [ ! -e ${at("now")} ]; do sleep 0.01; done; ln -sf /etc/passwd qmp`;
-    const as = ["--reuid", String(USER.uid), "--regid", String(USER.gid), "--clear-groups"];
-    const inIt = spawn("setpriv", [...as, "sh", "-c", stays], { stdio: "ignore" });
+    const [setpriv = "", ...args] = [...asUser(USER), "sh", "-c", stays];
+    const inIt = spawn(setpriv, args, { stdio: "ignore" });
     const ended = new Promise((resolve) => inIt.once("exit", resolve));
     await expect.poll(() => existsSync(at("s/ready"))).toBe(true);
     folder.secure();

@@ -140,7 +140,7 @@ export class QemuHypervisor implements Hypervisor {
         for (const folder of this.#records.folders()) folder.trimLogs();
       } catch (error) {
         // As one that finds no descriptor free.
-        log.warn("logs of machines could not be cut", { error });
+        log.warn("machine.logs", { error });
       }
     }, TRIM_MS).unref();
   }

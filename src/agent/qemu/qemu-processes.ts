@@ -219,10 +219,7 @@ export class Processes {
       const said = readableErrors(folder.stderr()).join("; ");
       // Others, which get CPUs back, may end in between: why this one did not start is what counts.
       await this.forget(id, folder).catch((error) =>
-        this.#needs.log.warn("what a start that failed had of its host could not be given back", {
-          vm: name,
-          error,
-        }),
+        this.#needs.log.warn("machine.start.undo", { vm: name, error }),
       );
       throw new HypervisorError(`QEMU did not start ${name}: ${said || whyNot(cause)}`, { cause });
     }

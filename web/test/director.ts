@@ -198,4 +198,28 @@ export function director(ui: () => Ui, at: { name: string; namespace: string }):
     expect(await hostOf()).toBe("frugal-1");
     expect((await planNamed(nameOfPlan(page)))?.spec.undoes).toBe(made);
   });
+
+  it("stops a plan that waits for the end of quiet hours, and says before what that does", async () => {
+    const { page, stack } = ui();
+    // Quiet at any hour; later it stays so: without, it were another policy again.
+    const quiet = [{ hours: "00:00-12:00" }, { hours: "12:00-00:00" }];
+    await stack.client.patch(
+      Policy,
+      { name: "web", namespace: at.namespace },
+      { spec: { goals: [{ goal: "performance", weight: 3 }], moves: { quiet } } },
+    );
+    await openProposal(page);
+    const stopped = nameOfPlan(page);
+    await page.getByRole("button", { name: "Approve all" }).click();
+    await page.getByRole("heading", { name: /plan-.*Held/ }).waitFor({ timeout: 30_000 });
+    await page.getByRole("button", { name: "Stop", exact: true }).click();
+    await page.getByRole("dialog", { name: `Stop ${stopped}` }).waitFor();
+    for (const told of ["No further move of it begins", "Its machines stay where they are for a day"])
+      await page.getByText(told).waitFor();
+    expect(await violations(page)).toEqual([]);
+    await page.getByRole("button", { name: "Stop it" }).click();
+    await page.getByRole("heading", { name: /plan-.*Rejected/ }).waitFor({ timeout: 30_000 });
+    await page.getByText("a user stopped the plan").waitFor();
+    expect(await hostOf()).toBe("frugal-1");
+  });
 }

@@ -24,7 +24,7 @@ export const isRejected = ({ spec }: Pick<Plan, "spec">): boolean => spec.approv
 export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.phase === "Held";
 
 /** A user stopped it, and the executor has not ended it yet: moves that have begun are being cancelled. */
-const isBeingStopped = (plan: Pick<Plan, "spec" | "status">): boolean =>
+export const isBeingStopped = (plan: Pick<Plan, "spec" | "status">): boolean =>
   isRejected(plan) && plan.status?.moves !== undefined && !isFinalPlan(plan);
 
 /** Something of it may yet be done, now or when quiet hours end. */

@@ -1,7 +1,7 @@
 /** What the pages make of several kinds at once. */
 import { expect, it } from "vitest";
-import { chosenBy, cpuShare, loadOf, memoryShare } from "./derive.ts";
-import type { HostBrief, Machine, Policy } from "./kinds.ts";
+import { chosenBy, cpuShare, loadOf, memoryShare, phaseOfPlan } from "./derive.ts";
+import type { HostBrief, Machine, Plan, Policy } from "./kinds.ts";
 
 it("finds the machines of a policy, and looks at its selector once for all that have the same labels", () => {
   let looks = 0;
@@ -90,4 +90,15 @@ it("tells what machines have of a host as shares of what it gives out", () => {
   if (!plain || !more) throw new Error("no loads");
   expect([cpuShare(plain), memoryShare(plain)]).toEqual([0.75, 0.75]);
   expect([cpuShare(more), memoryShare(more)]).toEqual([0.25, 0.5]);
+});
+
+it("calls a plan that a user has stopped so until its moves have ended", () => {
+  const plan = (approval: string | undefined, status?: object) =>
+    phaseOfPlan({ metadata: { name: "p" }, spec: { approval }, status } as unknown as Plan);
+  const moves = [{ phase: "Running" }];
+  expect(plan(undefined)).toBe("Pending");
+  expect(plan("Approved", { phase: "Running", moves })).toBe("Running");
+  expect(plan("Rejected", { phase: "Running", moves })).toBe("Being stopped");
+  expect(plan("Rejected", { phase: "Held", moves })).toBe("Being stopped");
+  expect(plan("Rejected", { phase: "Rejected", moves })).toBe("Rejected");
 });

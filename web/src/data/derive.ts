@@ -1,10 +1,11 @@
 /** What the pages make of several kinds at once. Pure. */
 import { type GivenOut, givenOutBy, OVERCOMMIT } from "../../../src/compute/overcommit/given-out.ts";
 import { curveOf, powerFiguresOf, shareOn, wattsAt } from "../../../src/director/estate/watts.ts";
+import { isBeingStopped } from "../../../src/director/planning/plan-standing.ts";
 import { parseBytes } from "../../../src/resource/quantity.ts";
 import { selects } from "../../../src/resource/selector.ts";
 import type { Tone } from "../../ui/basics.tsx";
-import type { HostBrief, Machine, Migration, Policy } from "./kinds.ts";
+import type { HostBrief, Machine, Migration, Plan, Policy } from "./kinds.ts";
 
 /** Machines have one of a few sizes, and there may be tens of thousands. */
 const known = new Map<string, number>();
@@ -34,6 +35,7 @@ const RANKS: Readonly<Record<string, [Tone, boolean]>> = {
   Deleting: ["info", true],
   Stopping: ["info", true],
   Suspending: ["info", true],
+  "Being stopped": ["info", true],
   Paused: ["warn", false],
   Unknown: ["warn", false],
   Proposed: ["info", false],
@@ -45,6 +47,10 @@ export const toneOf = (phase: string): [Tone, boolean] => RANKS[phase] ?? ["idle
 
 export const phaseOf = (vm: Machine): string =>
   vm.metadata.deletionTimestamp ? "Deleting" : (vm.status?.phase ?? "Pending");
+
+/** A plan goes on to be Running, or Held, until the executor has ended its moves. */
+export const phaseOfPlan = (plan: Plan): string =>
+  isBeingStopped(plan) ? "Being stopped" : (plan.status?.phase ?? "Pending");
 
 export interface Conditioned {
   status?: { conditions?: { type: string; status: string; reason: string; message: string }[] };

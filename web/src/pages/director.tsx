@@ -5,7 +5,7 @@ import { describePolicy } from "../../../src/director/planning/policy-words.ts";
 import { Action, Ago, Badge } from "../../ui/basics.tsx";
 import { Empty, Loading, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
-import { conditionOf, loadOf, policyColors, toneOf } from "../data/derive.ts";
+import { conditionOf, loadOf, phaseOfPlan, policyColors } from "../data/derive.ts";
 import { keyOf, type Plan, type Policy, type PowerPolicy, type Site } from "../data/kinds.ts";
 import { isHidden, useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
@@ -14,6 +14,7 @@ import { siteLines } from "../estate/scene-of.ts";
 import { Link, navigate } from "../router.tsx";
 import { useDark } from "../theme.ts";
 import { Changes } from "./outlook.tsx";
+import { PlanBadge } from "./plan-badge.tsx";
 
 export const policyPath = ({ metadata }: Policy) =>
   `/director/policies/${metadata.namespace}/${metadata.name}`;
@@ -98,6 +99,7 @@ const OPEN: Readonly<Record<string, string>> = {
   Proposed: "Proposed, waits for you",
   Held: "Approved, waits for the end of quiet hours",
   Running: "Under way",
+  "Being stopped": "Being stopped",
 };
 
 const POWER: readonly TableColumn<PowerPolicy>[] = [
@@ -166,15 +168,8 @@ const PLANS: readonly TableColumn<Plan>[] = [
   {
     id: "phase",
     head: "State",
-    value: ({ status }) => status?.phase ?? "",
-    cell: ({ status }) => {
-      const [tone] = toneOf(status?.phase ?? "Pending");
-      return (
-        <Badge tone={tone} busy={status?.phase === "Running"}>
-          {status?.phase ?? "Pending"}
-        </Badge>
-      );
-    },
+    value: phaseOfPlan,
+    cell: (plan) => <PlanBadge plan={plan} />,
   },
   {
     id: "name",
@@ -232,7 +227,7 @@ export default function Director() {
     return sites.list.map((site) => ({ site, now: lines.get(site.metadata.name) ?? "no host is there" }));
   }, [hosts.list, machines.list, sites.list]);
   const proposed = useMemo(
-    () => plans.list.filter(({ status }) => OPEN[status?.phase ?? ""] !== undefined),
+    () => plans.list.filter((plan) => OPEN[phaseOfPlan(plan)] !== undefined),
     [plans.list],
   );
   return (
@@ -248,7 +243,7 @@ export default function Director() {
           {proposed.map((plan) => (
             <div key={plan.metadata.uid} className="note stack">
               <p>
-                {OPEN[plan.status?.phase ?? ""]}:{" "}
+                {OPEN[phaseOfPlan(plan)]}:{" "}
                 <Link href={planPath(plan)}>
                   {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
                 </Link>

@@ -2,7 +2,7 @@
 import { type ReactNode, useState } from "react";
 import { describeMeasured } from "../../../src/director/execution/effect-words.ts";
 import type { Undoing } from "../../../src/director/planning/answers.ts";
-import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
+import { decide, isFinalPlan, isPlanOpen, isRejected } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
@@ -17,6 +17,7 @@ import { useRights } from "../data/rights.ts";
 import { Link, navigate } from "../router.tsx";
 import { EventTable } from "./events.tsx";
 import { Outlook } from "./outlook.tsx";
+import { PlanBadge } from "./plan-badge.tsx";
 
 type Move = PlanKind["spec"]["moves"][number];
 type Effect = NonNullable<Move["predicted"]>;
@@ -91,9 +92,11 @@ function Found({ plan }: { plan: PlanKind }) {
   const [dialog, setDialog] = useState<ReactNode>(null);
   const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
   const phase = status?.phase ?? "Pending";
-  const [tone] = toneOf(phase);
   const isProposed = phase === "Proposed" && spec.approval === undefined;
-  const isOpen = isCarriedOut(plan) && !isFinalPlan(plan);
+  const stateOf = (i: number) => status?.moves?.[i]?.phase ?? "Waiting";
+  const isPlannedAnew = spec.moves.some(
+    ({ needed }, i) => needed && ["Waiting", "Running"].includes(stateOf(i)),
+  );
   const chosen = spec.moves.filter((_, i) => !left.has(i));
   const whyNotApprove =
     chosen.length === 0
@@ -130,10 +133,7 @@ function Found({ plan }: { plan: PlanKind }) {
     <>
       <div className="page-head">
         <h1>
-          {metadata.name}{" "}
-          <Badge tone={tone} busy={phase === "Running"}>
-            {phase}
-          </Badge>
+          {metadata.name} <PlanBadge plan={plan} />
         </h1>
         <span className="muted">
           plan, <Ago time={metadata.creationTimestamp} /> ago
@@ -174,7 +174,7 @@ function Found({ plan }: { plan: PlanKind }) {
                 Reject
               </Action>
             </>
-          ) : isOpen ? (
+          ) : isPlanOpen(plan) ? (
             <Action
               onPress={() =>
                 setDialog(
@@ -185,14 +185,20 @@ function Found({ plan }: { plan: PlanKind }) {
                     onSend={reject}
                   >
                     <p>
-                      Moves that have begun are cancelled, their machines run on where they are; the others
-                      are not made. These machines stay there for a day, unless a rule is broken or a policy
-                      of theirs changes. What was moved stays moved, until you undo it.
+                      No further move of it begins. Moves that are under way are cancelled, and their machines
+                      run on where they are; one that is too far along for that is finished. What was moved
+                      stays moved, until you undo it.
+                    </p>
+                    <p>
+                      {isPlannedAnew
+                        ? "What has to go (a host in maintenance, a broken rule) is planned anew within a minute: uncordon the host, or have the policy ask, to keep it there. The other machines stay"
+                        : "Its machines stay"}{" "}
+                      where they are for a day, unless a rule is broken or a policy of theirs changes.
                     </p>
                   </FormDialog>,
                 )
               }
-              whyNot={can("patch", "plans")}
+              whyNot={isRejected(plan) ? "It is being stopped." : can("patch", "plans")}
             >
               Stop
             </Action>

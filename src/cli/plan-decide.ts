@@ -3,8 +3,9 @@ import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
-import { decide } from "../director/planning/plan-standing.ts";
+import { type Decision, decide } from "../director/planning/plan-standing.ts";
 import { missing } from "./missing.ts";
+import { onlyPlan } from "./only-plan.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -35,13 +36,13 @@ export async function decideWith(
   { decision, moves = [] }: Word,
   print: Print,
 ): Promise<void> {
-  const name = word ?? (await onlyOne(client));
+  const name = word ?? onlyAsking((await client.list(Plan)).items);
   const found = await client.get(Plan, { name });
   if (!found) throw missing("plan", name);
   const why = undecidable(found, decision);
   if (why) throw new UserError(`plan/${name} ${why}`);
   const chosen = decision === "Rejected" ? [] : movesOf(found, moves);
-  const { approval, instead } = decide(found, chosen);
+  const { approval, instead } = decide(found, chosen, Date.now());
   // Others may have decided, or superseded it, meanwhile.
   const plan = await modify(client, Plan, { name }, "object", (now) => {
     const late = undecidable(now, decision);
@@ -51,7 +52,8 @@ export async function decideWith(
   if (!plan) throw new UserError(`plan/${name} was deleted meanwhile; ${LIST}`);
   describe(plan, decision === "Rejected" ? plan.spec.moves : chosen, print);
   if (decision === "Rejected") return print(`plan/${name} rejected`);
-  const made = instead ? await makeOf(client, name, instead) : name;
+  if (instead) await make(client, name, instead);
+  const made = instead?.metadata.name ?? name;
   const what = instead
     ? `${chosen.length} of ${plan.spec.moves.length} moves of plan/${name}`
     : `plan/${name}`;
@@ -93,17 +95,14 @@ function movesOf({ metadata, spec }: Plan, machines: readonly string[]): Plan["s
   return spec.moves.filter((move) => chosen.has(full(move)));
 }
 
-/** @returns its name */
-async function makeOf(client: Client, of: string, spec: Plan["spec"]): Promise<string> {
-  const name = `approved-${Date.now().toString(36)}`;
+async function make(client: Client, of: string, part: NonNullable<Decision["instead"]>): Promise<void> {
   try {
-    await client.create(Plan, { metadata: { name }, spec });
+    await client.create(Plan, part);
   } catch (error) {
     throw new UserError(
       `plan/${of} is settled, but the plan of the moves that were chosen could not be made, so nothing is moved: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  return name;
 }
 
 function describe({ spec, status }: Plan, moves: Plan["spec"]["moves"], print: Print): void {
@@ -122,20 +121,15 @@ function describe({ spec, status }: Plan, moves: Plan["spec"]["moves"], print: P
 
 const LIST = "`vireo get plans` lists those that are Proposed";
 
-async function onlyOne(client: Client): Promise<string> {
-  const open = (await client.list(Plan)).items.filter(
+function onlyAsking(plans: readonly Plan[]): string {
+  const open = plans.filter(
     (plan) => plan.spec.automation !== "act" && !plan.spec.approval && !isFinalPlan(plan),
   );
-  const asking = open.filter(({ spec }) => spec.automation === "ask");
-  const [first, second] = asking;
   const [advice] = open;
-  if (!first)
-    throw new UserError(
-      `no plan asks for approval${advice ? `; plan/${advice.metadata.name} advises: name it to have it carried out` : ""}`,
-    );
-  if (second)
-    throw new UserError(
-      `several plans ask: ${asking.map(({ metadata }) => metadata.name).join(", ")}; name one`,
-    );
-  return first.metadata.name;
+  const hint = advice ? `; plan/${advice.metadata.name} advises: name it to have it carried out` : "";
+  return onlyPlan(
+    open.filter(({ spec }) => spec.automation === "ask"),
+    "ask",
+    `no plan asks for approval${hint}`,
+  );
 }

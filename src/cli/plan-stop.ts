@@ -1,6 +1,8 @@
 /** `vireo plan stop`: a plan that is being carried out goes no further. */
 import { type Client, modify } from "../client/client.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
+import { missing } from "./missing.ts";
+import { onlyPlan } from "./only-plan.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -15,16 +17,13 @@ export async function stopPlan(place: Place, word: string | undefined, print: Pr
 
 /** The same with a client that is open. */
 export async function stopWith(client: Client, word: string | undefined, print: Print): Promise<void> {
-  const name = word ?? (await onlyOne(client));
+  const name = word ?? onlyOpen((await client.list(Plan)).items);
   const plan = await modify(client, Plan, { name }, "object", (now) => {
     const why = unstoppable(now);
     if (why) throw new UserError(`plan/${name} ${why}`);
     return { ...now, spec: { ...now.spec, approval: "Rejected" as const } };
   });
-  if (!plan)
-    throw new UserError(
-      `there is no plan ${JSON.stringify(name)}; \`vireo get plans\` lists those that are kept`,
-    );
+  if (!plan) throw missing("plan", name);
   const nameOf = namesOf(plan.spec.moves);
   let again = false;
   for (const [i, move] of plan.spec.moves.entries()) {
@@ -44,6 +43,9 @@ export async function stopWith(client: Client, word: string | undefined, print: 
 
 const isOpen = (plan: Plan) => isCarriedOut(plan) && !isFinalPlan(plan);
 
+const onlyOpen = (plans: readonly Plan[]) =>
+  onlyPlan(plans.filter(isOpen), "are being carried out", "no plan is being carried out");
+
 /** What keeps it from being stopped; undefined: nothing. */
 function unstoppable(plan: Plan): string | undefined {
   if (isFinalPlan(plan)) return `is ${plan.status?.phase}: there is nothing to stop`;
@@ -51,15 +53,4 @@ function unstoppable(plan: Plan): string | undefined {
   return isOpen(plan)
     ? undefined
     : `is not carried out; \`vireo plan reject ${plan.metadata.name}\` rejects it`;
-}
-
-async function onlyOne(client: Client): Promise<string> {
-  const open = (await client.list(Plan)).items.filter(isOpen);
-  const [first, second] = open;
-  if (!first) throw new UserError("no plan is being carried out");
-  if (second)
-    throw new UserError(
-      `several plans are being carried out: ${open.map(({ metadata }) => metadata.name).join(", ")}; name one`,
-    );
-  return first.metadata.name;
 }

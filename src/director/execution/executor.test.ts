@@ -311,9 +311,9 @@ describe("approved in quiet hours", () => {
       metadata: { name: "p1" },
       spec: { trigger: "a test", automation: "ask", moves: [move("x", "a", "b"), move("y", "a", "b")] },
     });
-    const { approval, instead } = decide(proposal, proposal.spec.moves.slice(0, 1));
+    const { approval, instead } = decide(proposal, proposal.spec.moves.slice(0, 1), 0);
     expect(approval).toBe("Rejected");
-    await estate.client.create(Plan, { metadata: { name: "part" }, spec: instead as Plan["spec"] });
+    await estate.client.create(Plan, { metadata: { name: "part" }, spec: instead?.spec as Plan["spec"] });
     expect(said(await held("part"))).toEqual([expect.stringContaining(WAITS)]);
     await estate.client.patch(Policy, { name: "night", namespace: NS }, { spec: { automation: "act" } });
     await create("acts", [move("x", "a", "b")]);

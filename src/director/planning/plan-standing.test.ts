@@ -20,19 +20,22 @@ const plan = (automation: Plan["spec"]["automation"]): Plan => ({
 });
 const instead = (chosen: typeof moves) => ({
   instead: {
-    trigger: `a user approved ${chosen.length} of 2 moves of p`,
-    automation: "ask",
-    approval: "Approved",
-    moves: chosen,
+    metadata: { name: "approved-2s" },
+    spec: {
+      trigger: `a user approved ${chosen.length} of 2 moves of p`,
+      automation: "ask",
+      approval: "Approved",
+      moves: chosen,
+    },
   },
 });
 
 it("approves and rejects a proposal by its own approval; a part of it is another plan, and it is settled", () => {
   for (const automation of ["ask", "advise"] as const) {
-    expect(decide(plan(automation), moves)).toEqual({ approval: "Approved" });
-    expect(decide(plan(automation), [])).toEqual({ approval: "Rejected" });
+    expect(decide(plan(automation), moves, 100)).toEqual({ approval: "Approved" });
+    expect(decide(plan(automation), [], 100)).toEqual({ approval: "Rejected" });
     const part = moves.slice(1);
-    expect(decide(plan(automation), part)).toEqual({ approval: "Rejected", ...instead(part) });
+    expect(decide(plan(automation), part, 100)).toEqual({ approval: "Rejected", ...instead(part) });
   }
 });
 

@@ -43,18 +43,21 @@ export const isPlanUnderWay = (plan: Pick<Plan, "spec" | "status">): boolean =>
 export interface Decision {
   /** For its spec.approval; written first, because it is refused when others have decided already. */
   approval: "Approved" | "Rejected";
-  /** The spec of another plan, to be carried out: of a part of it. It is one that asks and is approved: it waits for the end of quiet hours as any other. */
-  instead?: Plan["spec"];
+  /** Another plan, to be made and carried out: of a part of it. It is one that asks and is approved: it waits for the end of quiet hours as any other. */
+  instead?: { metadata: { name: string }; spec: Plan["spec"] };
 }
 
-/** What approving these moves of it means; of none: it is rejected. */
-export function decide({ metadata, spec: { moves } }: Plan, chosen: Plan["spec"]["moves"]): Decision {
+/** What approving these moves of it means; of none: it is rejected. @param now ms since the epoch */
+export function decide(
+  { metadata, spec: { moves } }: Plan,
+  chosen: Plan["spec"]["moves"],
+  now: number,
+): Decision {
   if (chosen.length === moves.length) return { approval: "Approved" };
   const trigger = `a user approved ${chosen.length} of ${moves.length} moves of ${metadata.name}`;
+  const spec = { trigger, automation: "ask", approval: "Approved", moves: chosen } as const;
   return {
     approval: "Rejected",
-    ...(chosen.length > 0
-      ? { instead: { trigger, automation: "ask", approval: "Approved", moves: chosen } }
-      : {}),
+    ...(chosen.length > 0 ? { instead: { metadata: { name: `approved-${now.toString(36)}` }, spec } } : {}),
   };
 }

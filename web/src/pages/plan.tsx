@@ -107,12 +107,11 @@ function Found({ plan }: { plan: PlanKind }) {
     return known.length === 0 ? undefined : known.reduce((total, value) => total + value, 0);
   };
   const approve = async () => {
-    const { approval, instead } = decide(plan, chosen);
+    const { approval, instead } = decide(plan, chosen, Date.now());
     await patch("plans", metadata, { spec: { approval } });
     if (!instead) return;
-    const name = `approved-${Date.now().toString(36)}`;
-    await create("plans", "Plan", { metadata: { name }, spec: instead });
-    navigate(`/director/plans/${name}`);
+    await create("plans", "Plan", instead);
+    navigate(`/director/plans/${instead.metadata.name}`);
   };
   const reject = () => patch("plans", metadata, { spec: { approval: "Rejected" } });
   const undo = async () => {

@@ -7,11 +7,9 @@ import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
 import { addImageTrustVerbs } from "./image-trust-verbs.ts";
-import { duration, type PlaceOptions, wholeNumber, withControlPlane } from "./place.ts";
+import { collect, duration, type PlaceOptions, wholeNumber, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
-
-const collect = (value: string, list: string[]) => [...list, value];
 
 /** Adds the verbs. */
 export function addImageVerbs(

@@ -10,15 +10,13 @@ import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
-import { duration, lifetimeMs, placeFrom, wholeNumber } from "./place.ts";
+import { collect, duration, lifetimeMs, placeFrom, wholeNumber } from "./place.ts";
 import { addPlanVerbs } from "./plan-verbs.ts";
 import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
-
-const collect = (value: string, list: string[]) => [...list, value];
 
 /** What people call it who come from elsewhere: the nearest verb by its letters would be another thing. */
 const ELSEWHERE: Readonly<Record<string, string>> = {

@@ -50,6 +50,9 @@ export const wholeNumber =
     throw new InvalidArgumentError(`a whole number ${range} is needed`);
   };
 
+/** A parser of an option that may be given several times. */
+export const collect = (value: string, list: string[]): string[] => [...list, value];
+
 /** For verbs on what is in no namespace. */
 export const withControlPlane = (command: Command): Command =>
   command.option("--kubeconfig <file>", "another control plane than this installation's");

@@ -1,10 +1,8 @@
 /** The verbs on objects of whatever kind (get, apply, delete, edit, wait, events, explain): their arguments and options. */
 import type { Command } from "commander";
-import { duration, type PlaceOptions, withPlace } from "./place.ts";
+import { collect, duration, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
-
-const collect = (value: string, list: string[]) => [...list, value];
 
 /** Adds the verbs. */
 export function addResourceVerbs(

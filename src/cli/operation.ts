@@ -72,12 +72,11 @@ export async function untilOver<T extends Resource, Over extends string>(
   });
   let over: Over | "gone" | undefined;
   let seen = false;
-  informer.onChange((_key, now) => {
-    const isOurs = now?.metadata.uid === uid;
-    // A control plane that lags behind may still have one of the same name from before.
-    if (over || (now && !isOurs && !seen)) return;
+  informer.onChange((_key, now, old) => {
+    // A control plane that lags behind may still have one of the same name from before, and then delete it.
+    if (over || (!seen && (now ?? old)?.metadata.uid !== uid)) return;
     seen = true;
-    over = now && isOurs ? look(now) : "gone";
+    over = now && now.metadata.uid === uid ? look(now) : "gone";
     if (over) watching.abort();
   });
   await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));

@@ -11,6 +11,7 @@ import { Host } from "../compute/hosts/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import type { Informer } from "../reconcile/informer.ts";
 import { describeError, type Logger } from "../reconcile/log.ts";
+import { isMissing } from "../system/exists.ts";
 import { readGauge } from "../telemetry/metrics.ts";
 
 const FOLDER = "/sys/kernel/mm/ksm";
@@ -43,10 +44,9 @@ export function setKsm(
     if (readFileSync(run, "utf8").trim() !== MERGE) writeFileSync(run, MERGE);
     return { state: "On", namespace };
   } catch (error) {
-    const why =
-      error instanceof Error && "code" in error && error.code === "ENOENT"
-        ? "its kernel has no KSM"
-        : `its kernel refuses it (${describeError(error)}); the agent has to be root`;
+    const why = isMissing(error)
+      ? "its kernel has no KSM"
+      : `its kernel refuses it (${describeError(error)}); the agent has to be root`;
     return { state: "Failed", message: `${run}: ${why}` };
   }
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Static, TSchema } from "typebox";
 import { Value } from "typebox/value";
 import { writeDurably } from "../system/durable.ts";
+import { isMissing } from "../system/exists.ts";
 
 /** @returns undefined when there is none, or it is not what was kept. @throws Error of the file system */
 export async function readKept<T extends TSchema>(path: string, schema: T): Promise<Static<T> | undefined> {
@@ -10,8 +11,7 @@ export async function readKept<T extends TSchema>(path: string, schema: T): Prom
     const value: unknown = JSON.parse(await readFile(path, "utf8"));
     return Value.Check(schema, value) ? value : undefined;
   } catch (error) {
-    const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
-    if (isMissing || error instanceof SyntaxError) return undefined;
+    if (isMissing(error) || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

@@ -14,6 +14,7 @@ import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Static, Type } from "typebox";
 import { writeDurably } from "../../system/durable.ts";
+import { isMissing } from "../../system/exists.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { Frozen, LayersError, readJson } from "./layer-records.ts";
 import { type Head, readHeader } from "./qcow2-head.ts";
@@ -72,8 +73,8 @@ async function adopted(path: string, images: readonly string[]): Promise<Base | 
 
 /** @returns undefined for what is gone, or not as Vireo wrote it: who opens it tells */
 const unlessUnreadable = <T>(what: Promise<T>): Promise<T | undefined> =>
-  what.catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT" && !(error instanceof LayersError)) throw error;
+  what.catch((error: unknown) => {
+    if (!isMissing(error) && !(error instanceof LayersError)) throw error;
     return undefined;
   });
 
@@ -101,8 +102,8 @@ export async function chainOf({ path, format }: Base): Promise<string[]> {
   const chain = [path];
   for (let at: Base | undefined = { path, format }; at?.format === "qcow2"; ) {
     const layer: string = at.path;
-    at = await belowOf(layer).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== "ENOENT" || layer === path) throw cause;
+    at = await belowOf(layer).catch((cause: unknown) => {
+      if (!isMissing(cause) || layer === path) throw cause;
       throw new LayersError(`${layer} is gone, which ${path} stands on; bring it back`, { cause });
     });
     if (at && chain.includes(at.path)) throw foreign(at.path, RING);

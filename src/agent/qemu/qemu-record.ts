@@ -28,6 +28,7 @@ import type { Exit, ProcessIdentity } from "../../qemu/process.ts";
 import type { Broke } from "../../qemu/standing.ts";
 import { isFields } from "../../resource/fields.ts";
 import { enclose, type Reach } from "../../system/enclosure.ts";
+import { isMissing } from "../../system/exists.ts";
 
 import type { MachineConfig, MachineEnd, MachineId, PanicAction } from "../hypervisor.ts";
 import type { Place } from "./own-place.ts";
@@ -224,7 +225,7 @@ export class MachineFolder {
     try {
       text = readFileSync(path, "utf8");
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
     let value: unknown;

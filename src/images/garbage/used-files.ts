@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { hasVolumes, type Instance, type VirtualMachine, VOLUMES_FINALIZER } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { isFields } from "../../resource/fields.ts";
+import { isMissing } from "../../system/exists.ts";
 
 /** Why it is not known what is used, for users. */
 export class NotSeen extends Error {}
@@ -53,7 +54,7 @@ export async function usedFiles(
       return used;
     } catch (error) {
       // What goes may have been given on to what was looked at before: a layer that is merged, a disk that is cloned.
-      if (!isGone(error)) throw error instanceof NotSeen ? error : notSeen(error);
+      if (!isMissing(error)) throw error instanceof NotSeen ? error : notSeen(error);
       if (attempt === ATTEMPTS) throw new NotSeen("disks come and go while they are looked at");
     }
 }
@@ -76,7 +77,6 @@ function* withDisks(machines: readonly VirtualMachine[], instances: readonly Ins
   }
 }
 
-const isGone = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";
 const notSeen = (error: unknown) =>
   new NotSeen(error instanceof Error ? error.message : String(error), { cause: error });
 
@@ -86,7 +86,7 @@ async function isThere(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    if (isGone(error)) return false;
+    if (isMissing(error)) return false;
     throw notSeen(error);
   }
 }

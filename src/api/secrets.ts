@@ -4,7 +4,7 @@
  */
 
 import { Type } from "typebox";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, type Cause, forbiddenField, invalidField } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Patch, Service } from "./service.ts";
@@ -46,31 +46,25 @@ export const Secret: Kind = {
   selectableFields: ["type"],
   check: (object, old) => {
     const [data, before] = [dataOf(object), old && dataOf(old)];
-    const wrong = (field: string, message: string) => ({
-      field,
-      reason: "FieldValueInvalid" as const,
-      message,
-    });
     // Values are never part of a message.
-    const causes = Object.entries(data).flatMap(([key, value]) => [
+    const causes: Cause[] = Object.entries(data).flatMap(([key, value]) => [
       ...(/^[-._a-zA-Z0-9]{1,253}$/.test(key)
         ? []
-        : [
-            wrong(
-              `data[${key.slice(0, 50)}]`,
-              "Invalid value: a key consists of letters, digits, '-', '_' and '.'",
-            ),
-          ]),
+        : [invalidField(`data[${key.slice(0, 50)}]`, "a key consists of letters, digits, '-', '_' and '.'")]),
       ...(BASE64.test(value)
         ? []
-        : [wrong(`data[${key}]`, "Invalid value: is not base64; write plain text under stringData")]),
+        : [invalidField(`data[${key}]`, "is not base64; write plain text under stringData")]),
     ]);
     if (Object.values(data).reduce((sum, value) => sum + value.length, 0) > (MAX_DATA * 4) / 3)
-      causes.push(wrong("data", `Too long: all values together may have ${MAX_DATA} bytes`));
+      causes.push({
+        field: "data",
+        reason: "FieldValueTooLong",
+        message: `Too long: all values together may have ${MAX_DATA} bytes`,
+      });
     if (old && Reflect.get(old, "immutable") === true) {
       const same =
         JSON.stringify(data) === JSON.stringify(before) && Reflect.get(object, "immutable") === true;
-      if (!same) causes.push(wrong("data", "Forbidden: field is immutable when `immutable` is set"));
+      if (!same) causes.push(forbiddenField("data", "field is immutable when `immutable` is set"));
     }
     return causes;
   },

@@ -7,6 +7,7 @@ import { Type } from "typebox";
 import { ApiError } from "../resource/errors.ts";
 import { GROUP, type Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
+import { notFound } from "./not-found.ts";
 import { structural } from "./openapi-schema.ts";
 import { parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import { READ_VERBS, type Served } from "./served.ts";
@@ -175,12 +176,7 @@ export function withSynthetic(service: Service, now = new Date()): Service {
       if (!own) return service.get(kind, namespace, name);
       const found = own.find((object) => object.metadata.name === name);
       if (found) return found;
-      const resource = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
-      throw new ApiError("NotFound", `${resource} "${name}" not found`, {
-        name,
-        group: kind.group,
-        kind: kind.plural,
-      });
+      throw notFound(kind, name);
     },
     async list(kind, request): Promise<ListResult> {
       if (!objects.has(kind)) return service.list(kind, request);

@@ -21,7 +21,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   "images/rpm/rpm-packages.ts": "makes sure of many at once",
 };
 
-it("files of agents and images get their names from one helper, which makes sure that they outlive a power cut", () => {
+it("files of agents and images are renamed by one helper, which makes sure that they outlive a power cut, and by nobody else but for reasons that are known", () => {
   const found = ["agent", "images"].flatMap((room) =>
     readdirSync(join(SRC, room), { recursive: true, encoding: "utf8" })
       .map((path) => `${room}/${path}`)

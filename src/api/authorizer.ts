@@ -1,10 +1,11 @@
 /** Who may do what, by the roles and bindings as they are now: a copy of them is kept in step by watches, so that a decision costs no wait. */
 import { isApiError } from "../resource/errors.ts";
+import { hostOfUser } from "../resource/host-name.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
 import { keyOf, type Resource } from "../resource/object.ts";
 import { type Attributes, authorizeHost, type Decision } from "./authorize.ts";
-import { ADMINS, HOSTS, hostOfUser } from "./pki.ts";
+import { ADMINS, HOSTS } from "./pki.ts";
 import { allows, allowsPath, BUILT_IN, isSubject, type Rule, type Subject } from "./rbac.ts";
 import { ClusterRole, ClusterRoleBinding, RBAC_KINDS, Role, RoleBinding } from "./rbac-kinds.ts";
 import type { Service, User } from "./service.ts";

@@ -6,9 +6,10 @@
  * host itself gets another one, for another key: that of the streams between hosts, by which nobody logs in.
  */
 import { ApiError } from "../resource/errors.ts";
+import { hostUser } from "../resource/host-name.ts";
 import { decodeBody, readBody, typeOfBody } from "./body.ts";
 import { type Exchange, sendValue } from "./exchange.ts";
-import { HOSTS, hostUser, type Pki } from "./pki.ts";
+import { HOSTS, type Pki } from "./pki.ts";
 
 const MAX_ADDRESSES = 8;
 

@@ -15,7 +15,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { ApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
-import { hostDnsName, MIGRATIONS, migrationsDnsName } from "../resource/host-name.ts";
+import { hostDnsName, hostUser, MIGRATIONS, migrationsDnsName } from "../resource/host-name.ts";
 import type { SealingKeys } from "../store/sealed.ts";
 import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
 import { writeSecret } from "./secret-file.ts";
@@ -25,15 +25,8 @@ export { createSigningRequest } from "./certificates.ts";
 
 export const ADMINS = "system:masters";
 export const HOSTS = "system:hosts";
-const HOST_USER = "system:host:";
 /** 52, because X.509 limits a common name, here system:host:NAME, to 64 characters. */
 const HOST_NAME = /^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$/;
-
-/** The user name of a host's agent. */
-export const hostUser = (name: string) => `${HOST_USER}${name}`;
-/** The host whose agent this user is. */
-export const hostOfUser = (user: string) =>
-  user.startsWith(HOST_USER) ? user.slice(HOST_USER.length) : undefined;
 
 function checkHostName(name: string): void {
   if (!HOST_NAME.test(name))

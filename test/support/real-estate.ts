@@ -11,7 +11,7 @@ import type { Prepared } from "../../src/agent/environment.ts";
 import { QemuHypervisor } from "../../src/agent/qemu/qemu-hypervisor.ts";
 import { PretendEnvironment } from "../../src/agent/testing/pretend-environment.ts";
 import { USER } from "../../src/agent/testing/real-machines.ts";
-import { createSigningRequest, HOSTS, hostUser, Pki } from "../../src/api/pki.ts";
+import { createSigningRequest, HOSTS, Pki } from "../../src/api/pki.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "../../src/api/server.ts";
 import { Tickets } from "../../src/api/tickets.ts";
 import type { Client } from "../../src/client/client.ts";
@@ -34,6 +34,7 @@ import { consoleSubresources } from "../../src/consoles/subresources.ts";
 import { writeBootDisk } from "../../src/qemu/testing/boot-sectors.ts";
 import { systemClock } from "../../src/reconcile/clock.ts";
 import { silentLogger } from "../../src/reconcile/log.ts";
+import { hostUser } from "../../src/resource/host-name.ts";
 import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
 import { FACTS } from "../chaos/estate.ts";
 

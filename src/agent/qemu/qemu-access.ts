@@ -2,13 +2,13 @@
 import { type Qmp, QmpError } from "../../qemu/qmp.ts";
 import { type Broke, brokeLast, takeDisks } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
-import { MIGRATIONS } from "../../resource/host-name.ts";
+import { hostUser, MIGRATIONS } from "../../resource/host-name.ts";
 import { HypervisorError, type MachineId, NoAnswerError } from "../hypervisor.ts";
 import type { Monitors } from "./qemu-monitors.ts";
 import type { Found, Records } from "./qemu-records.ts";
 
 /** Who may send a machine to this host: what enrolment writes into a host's certificate for migrations, as GnuTLS prints it. */
-const certificateOf = (sender: string) => `CN=system:host:${sender},O=${MIGRATIONS}`;
+const certificateOf = (sender: string) => `CN=${hostUser(sender)},O=${MIGRATIONS}`;
 
 export class Access {
   readonly records: Records;

@@ -157,7 +157,13 @@ describe("get", () => {
     // $KUBECONFIG is set: a mistyped folder must not delete things elsewhere.
     expect(await fails("--state", "/nowhere", "get", "vm")).toContain("no control plane in /nowhere");
     expect(await fails("get", "vm", "--kind")).toMatch(/^vireo: unknown option '--kind'/);
-    expect(await fails("plan", "shwo")).toMatch(/^vireo: unknown command 'shwo'/);
+    expect(await fails("plan", "shwo")).toBe(
+      "vireo: unknown command 'shwo'\n(Did you mean show?)\n(vireo plan --help shows what there is)\n",
+    );
+    expect(await fails("apply")).toMatch(/^vireo: required option '-f, --file <file>' not specified/);
+    expect(await fails("up", "--hosts", "x")).toBe(
+      "vireo: option '--hosts <n>' argument 'x' is invalid: a whole number above 0 is needed\n(vireo up --help shows what there is)\n",
+    );
     const nobody = join(stack.folder, "nobody.yaml");
     writeFileSync(
       nobody,
@@ -500,6 +506,10 @@ describe("help", () => {
   it("knows what verbs are called elsewhere, and never proposes another thing for them", async () => {
     expect(await fails("create", "vm")).toContain("unknown command 'create': vireo apply -f FILE makes");
     expect(await fails("strat", "vm/db")).toContain("Did you mean start?");
+  });
+
+  it("tells the version", async () => {
+    expect(await ok("--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
   it("tells defaults only where they tell something", async () => {

@@ -15,6 +15,7 @@ import { addPlanVerbs } from "./plan-verbs.ts";
 import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
+import { version } from "./version.ts";
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -42,7 +43,8 @@ const program = new Command("vireo")
   .option("--state <folder>", "where this installation lives (default: $VIREO_STATE or /var/lib/vireo)")
   .configureOutput({
     // As all other errors begin.
-    outputError: (text, write) => write(withWord(text.replace(/^error: /, "vireo: "))),
+    outputError: (text, write) =>
+      write(withWord(text.replace(/^error: /, "vireo: ").replace(" is invalid. ", " is invalid: "))),
   })
   .configureHelp({
     // Of a switch that is off, and of a list that is empty, the default tells nothing.
@@ -52,7 +54,7 @@ const program = new Command("vireo")
         ? option.description
         : new Help().optionDescription(option),
   })
-  .showHelpAfterError("(vireo help shows what there is)");
+  .version(version(), "--version", "print Vireo's version");
 
 const paths = () => statePaths(program.opts<{ state?: string }>().state);
 
@@ -252,7 +254,7 @@ withOidc(serverCommand);
 program
   .command("agent")
   .description("run the agent of this host: up starts that of its own machine")
-  .requiredOption("--join <url>", "an API server; may be given several times", collect, [])
+  .requiredOption("--join <url>", "an API server; may be given several times", collect)
   .requiredOption("--name <name>", "name of the host")
   .requiredOption("--address <ip>", "where other hosts reach this one")
   .requiredOption(
@@ -325,6 +327,13 @@ function wayOut(error: unknown): string {
   const isAway = error instanceof Error && error.message.startsWith("cannot reach");
   return isAway && isStopped ? `; nothing is up in ${state}: \`vireo up\` starts it` : "";
 }
+
+/** What follows the error of a command names the help of that one. */
+function nameHelp(command: Command, words: string): void {
+  command.showHelpAfterError(`(${words} --help shows what there is)`);
+  for (const below of command.commands) nameHelp(below, `${words} ${below.name()}`);
+}
+nameHelp(program, "vireo");
 
 try {
   await program.parseAsync();

@@ -50,8 +50,8 @@ export const wholeNumber =
     throw new InvalidArgumentError(`a whole number ${range} is needed`);
   };
 
-/** A parser of an option that may be given several times. */
-export const collect = (value: string, list: string[]): string[] => [...list, value];
+/** A parser of an option that may be given several times. One that is required has no default: it would be given then, by none. */
+export const collect = (value: string, list: string[] = []): string[] => [...list, value];
 
 /** For verbs on what is in no namespace. */
 export const withControlPlane = (command: Command): Command =>

@@ -1,5 +1,6 @@
 /** Verbs on the director's plans: their arguments and options. */
 import { type Command, InvalidArgumentError } from "commander";
+import { nearest } from "../resource/nearest.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { duration, type PlaceOptions, wholeNumber, withControlPlane, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
@@ -47,7 +48,12 @@ export function addPlanVerbs(
     .allowExcessArguments()
     .action(async (options: PlaceOptions, { args: [verb] }: Command) => {
       // A verb that is mistyped, as of a command that has only verbs.
-      if (verb !== undefined) plan.error(`error: unknown command '${verb}'`);
+      const meant = nearest(
+        verb ?? "",
+        plan.commands.map((one) => one.name()),
+      );
+      if (verb !== undefined)
+        plan.error(`error: unknown command '${verb}'${meant ? `\n(Did you mean ${meant}?)` : ""}`);
       const { previewPlan } = await import("./plan-show.ts");
       await previewPlan(placeOf(options), print);
     });

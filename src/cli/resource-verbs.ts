@@ -42,7 +42,6 @@ export function addResourceVerbs(
       "-f, --file <file>",
       "manifest, folder of them, or - ; may be given several times",
       collect,
-      [],
     )
     .option("--dry-run", "let the server check it, and change nothing", false)
     .option("--force-conflicts", "take over fields that somebody else set", false)

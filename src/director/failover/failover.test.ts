@@ -7,7 +7,7 @@ import { hindrance } from "../execution/recheck.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
-import { estateOf, faultsOf, GiB, host, machine, policy } from "../testing/surviving.ts";
+import { estateOf, faultsOf, findsRoom, GiB, host, machine, policy } from "../testing/surviving.ts";
 import { survivalOf } from "./failover.ts";
 
 const [A, B, C, D] = ["a", "b", "c", "d"].map((name) => host(name));
@@ -172,24 +172,12 @@ describe("failover capacity", () => {
     }
     return estate;
   };
-  /** Every way there is. */
-  const survives = (estate: Estate, lost: ReadonlySet<string>): boolean => {
-    const must = estate.machines.filter(
-      (m) => lost.has(m.host ?? "") && m.labels.app !== "none" && (lost.size === 1 || m.labels.app === "web"),
+  const survives = (estate: Estate, lost: ReadonlySet<string>): boolean =>
+    findsRoom(
+      estate,
+      lost,
+      ({ labels }) => labels.app !== "none" && (lost.size === 1 || labels.app === "web"),
     );
-    const left = estate.machines.filter((m) => !lost.has(m.host ?? ""));
-    const hosts = estate.hosts.filter(({ name }) => !lost.has(name));
-    const go = (machines: MachineView[], i: number): boolean => {
-      const next = must[i];
-      if (!next) return true;
-      const { host: _, ...homeless } = next;
-      return hosts.some((to) => {
-        const now = { ...estate, hosts, machines: [...machines, homeless] };
-        return !obstacle(now, homeless, to) && go([...machines, { ...homeless, host: to.name }], i + 1);
-      });
-    };
-    return go(left, 0);
-  };
 
   it("a host whose machines had it give out less has all of it again when they have left", () => {
     const estate = estateOf(

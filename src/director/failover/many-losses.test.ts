@@ -5,7 +5,7 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
-import { estateOf, faultsOf, GiB, host, machine, policy } from "../testing/surviving.ts";
+import { estateOf, faultsOf, findsRoom, GiB, host, machine, policy } from "../testing/surviving.ts";
 import { survivalOf } from "./failover.ts";
 
 describe("many losses", () => {
@@ -66,29 +66,11 @@ describe("many losses", () => {
     for (const [i, name] of names.entries())
       if (size > 0) for (const rest of setsOf(names.slice(i + 1), size - 1)) yield [name, ...rest];
   }
+  const isWeb = ({ labels }: MachineView) => labels.app === "web";
   const brokenBy = (estate: Estate, losses: number): string[] => {
     const names = estate.hosts.map(({ name }) => name);
     return [...setsOf(names, losses)].flatMap((lost) =>
-      finds(estate, new Set(lost)) ? [] : [`hosts ${lost.join(" and ")}`],
-    );
-  };
-  /** Whether the machines of "web" on these find room elsewhere, by trying everything. */
-  const finds = (estate: Estate, lost: ReadonlySet<string>): boolean => {
-    const isLost = (m: MachineView) => lost.has(m.host ?? "");
-    const must = estate.machines.filter((m) => isLost(m) && m.labels.app === "web");
-    const hosts = estate.hosts.filter(({ name }) => !lost.has(name));
-    const go = (machines: MachineView[], i: number): boolean => {
-      const next = must[i];
-      if (!next) return true;
-      const { host: _, ...homeless } = next;
-      return hosts.some((to) => {
-        const now = { ...estate, hosts, machines: [...machines, homeless] };
-        return !obstacle(now, homeless, to) && go([...machines, { ...homeless, host: to.name }], i + 1);
-      });
-    };
-    return go(
-      estate.machines.filter((m) => !isLost(m)),
-      0,
+      findsRoom(estate, new Set(lost), isWeb) ? [] : [`hosts ${lost.join(" and ")}`],
     );
   };
   const toldOf = (estate: Estate) =>

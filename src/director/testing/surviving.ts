@@ -2,6 +2,7 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
+import { obstacle } from "../rules/rules.ts";
 
 export const GiB = 2 ** 30;
 
@@ -58,5 +59,28 @@ export const estateOf = (hosts: HostView[], machines: MachineView[], ...policies
   policies,
   odd: [],
 });
+/** Whether the machines of those chosen that are on hosts which are lost find room elsewhere: every way is tried. */
+export function findsRoom(
+  estate: Estate,
+  lost: ReadonlySet<string>,
+  chosen: (machine: MachineView) => boolean,
+): boolean {
+  const isLost = (one: MachineView) => lost.has(one.host ?? "");
+  const must = estate.machines.filter((one) => isLost(one) && chosen(one));
+  const hosts = estate.hosts.filter(({ name }) => !lost.has(name));
+  const go = (machines: MachineView[], i: number): boolean => {
+    const next = must[i];
+    if (!next) return true;
+    const { host: _, ...homeless } = next;
+    return hosts.some((to) => {
+      const now = { ...estate, hosts, machines: [...machines, homeless] };
+      return !obstacle(now, homeless, to) && go([...machines, { ...homeless, host: to.name }], i + 1);
+    });
+  };
+  return go(
+    estate.machines.filter((one) => !isLost(one)),
+    0,
+  );
+}
 export const faultsOf = (estate: Estate, i = 0) =>
   failoverFaults(estate).get(estate.policies[i] as Policy) ?? [];

@@ -11,42 +11,32 @@ export interface Alike {
 }
 
 /** In the order of their first machines; `of`: by policy, those that it chooses. */
-export function chosenAlike(
-  index: EstateIndex,
-  policies: readonly Policy[],
-): { all: readonly Alike[]; of: ReadonlyMap<Policy, Alike[]> } {
-  const marks = new Int32Array(index.machines.length);
-  for (const [i, policy] of policies.entries())
-    for (const at of index.membersOf(policy)) marks[at] = Math.imul((marks[at] ?? 0) + i + 1, 0x9e3779b1);
+export function chosenAlike(index: EstateIndex): { all: readonly Alike[]; of: ReadonlyMap<Policy, Alike[]> } {
   const all: Alike[] = [];
   const of = new Map<Policy, Alike[]>();
-  const marked = new Map<number, Alike[]>();
-  for (let at = 0; at < marks.length; at++) {
-    const chosenBy = index.policiesAt(at);
-    if (chosenBy.length === 0) continue;
-    // Few others have the same mark by chance.
-    const mark = (marks[at] ?? 0) >> 2;
-    const alike = marked.get(mark) ?? [];
-    const known = alike.find((group) => areSame(group.policies, chosenBy));
-    if (known) {
-      known.at.push(at);
+  // Machines that the same choose have the same list of them (estate/chosen.ts).
+  const known = new Map<readonly Policy[], Alike>();
+  let last: Alike | undefined;
+  for (let at = 0; at < index.machines.length; at++) {
+    const policies = index.policiesAt(at);
+    if (policies.length === 0) continue;
+    // Often they are those of the one before it.
+    if (policies !== last?.policies) last = known.get(policies);
+    if (last) {
+      last.at.push(at);
       continue;
     }
-    const group = { nth: all.length, policies: chosenBy, at: [at] };
-    all.push(group);
-    alike.push(group);
-    marked.set(mark, alike);
-    for (const policy of chosenBy) {
+    last = { nth: all.length, policies, at: [at] };
+    all.push(last);
+    known.set(policies, last);
+    for (const policy of policies) {
       const own = of.get(policy);
-      if (own) own.push(group);
-      else of.set(policy, [group]);
+      if (own) own.push(last);
+      else of.set(policy, [last]);
     }
   }
   return { all, of };
 }
-
-const areSame = (some: readonly Policy[], others: readonly Policy[]) =>
-  some.length === others.length && some.every((policy, i) => policy === others[i]);
 
 export const countOf = (groups: readonly Alike[]): number =>
   groups.reduce((sum, { at }) => sum + at.length, 0);

@@ -36,13 +36,13 @@ const NOT_ALL = "policies have too many rules to compare them all, so this may b
 /** Of policies that are not in it nothing is known that no machines could keep. @param work where it does not suffice, that is told with what was found */
 export function contradicted(estate: Estate, work: Work = { left: WORK_OF_A_ROUND }): Told {
   const told: Told = new Map();
-  const tell = (policy: Policy, words: string) => {
+  const tell = (policy: Policy, words: () => string) => {
     const known = told.get(policy);
-    if (!known) told.set(policy, [words]);
-    else if (known.length < EACH) known.push(words);
+    if (!known) told.set(policy, [words()]);
+    else if (known.length < EACH) known.push(words());
   };
   const index = indexOf(estate);
-  const alike = chosenAlike(index, estate.policies);
+  const alike = chosenAlike(index);
   const named = namer(index);
   const places = placesOf(estate);
   for (const { policy, other, found: all, groups } of sharing(alike.all, widestFirst(alike), work)) {
@@ -51,17 +51,18 @@ export function contradicted(estate: Estate, work: Work = { left: WORK_OF_A_ROUN
       const chosen = index.membersOf(found.counted === 0 ? policy : other).length;
       if (found.bears !== "always" && !found.bears({ both, chosen, places })) continue;
       const whom = named(groups);
-      tell(policy, `${inWords(found, other)}, for ${whom}`);
-      tell(other, `${inWords(turned(found), policy)}, for ${whom}`);
+      tell(policy, () => `${inWords(found, other)}, for ${whom}`);
+      tell(other, () => `${inWords(turned(found), policy)}, for ${whom}`);
     }
   }
   for (const policy of estate.policies) {
     if (work.left < 0) break;
     const own = alike.of.get(policy) ?? [];
-    if (countOf(own) > 1) for (const words of onlyOnePlace(policy.spec, work)) tell(policy, words);
-    for (const words of dedicatedToOthers(policy, own, named, work)) tell(policy, words);
+    if (countOf(own) > 1) for (const words of onlyOnePlace(policy.spec, work)) tell(policy, () => words);
+    for (const words of dedicatedToOthers(policy, own, named, work)) tell(policy, () => words);
     if (policy.spec.keepTogether)
-      for (const words of drawnApart(policy, policy.spec.keepTogether, own, named, work)) tell(policy, words);
+      for (const words of drawnApart(policy, policy.spec.keepTogether, own, named, work))
+        tell(policy, () => words);
   }
   if (work.left < 0) for (const words of told.values()) words.push(NOT_ALL);
   return told;
@@ -202,11 +203,16 @@ function drawnApart(
   const said: string[] = [];
   for (const [i, [first, some]] of others.entries()) {
     const a = first.spec.required ?? [];
-    const its = new Set(some);
+    // Of most nothing is found.
+    let its: ReadonlySet<Alike> | undefined;
+    const isIts = (group: Alike) => {
+      its ??= new Set(some);
+      return its.has(group);
+    };
     if (level === "host")
       for (const dedication of dedicationsIn(a, work)) {
         if (said.length >= EACH || work.left < 0) return said;
-        const left = strangers(members, dedication, work).filter((group) => !its.has(group));
+        const left = strangers(members, dedication, work).filter((group) => !isIts(group));
         if (left.length > 0)
           said.push(
             `${own} can never hold together with ${fieldOf(a, dedication.nth)} of ${nameOf(first)}, for ${named(some)} and ${named(left)}: those hosts do not take the latter`,
@@ -219,7 +225,7 @@ function drawnApart(
       if (found.length === 0) continue;
       work.left -= more.length;
       // Of machines that both choose it is told already.
-      if (more.some((group) => its.has(group))) continue;
+      if (more.some(isIts)) continue;
       for (const { first: x, second: y } of found)
         said.push(
           `${own} can never hold: ${nameOf(first)} wants ${textOf(a, x)} for ${named(some)}, and ${nameOf(second)} ${textOf(b, y)} for ${named(more)}`,

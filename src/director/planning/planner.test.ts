@@ -13,21 +13,23 @@ it("plans at once again after what was done or skipped, not after a failure, an 
   const again = (
     phase: "Succeeded" | "Failed" | "Superseded" | "Rejected",
     moves: Phase[],
-    undoes?: string,
+    spec: Partial<Plan["spec"]> = {},
   ) =>
     whyAgain({
       apiVersion: "vireo.dev/v1",
       kind: "Plan",
       metadata: { name: "p" },
-      spec: { trigger: "played", automation: "act", moves: [], ...(undoes ? { undoes } : {}) },
+      spec: { trigger: "played", automation: "act", moves: [], ...spec },
       status: { phase, moves: moves.map((of) => ({ phase: of })) },
     });
   expect(again("Succeeded", ["Succeeded"])).toBe("plan p was carried out");
   expect(again("Superseded", ["Skipped"])).toBe("not all of plan p could be done");
   expect(again("Failed", ["Succeeded", "Skipped"])).toBe("not all of plan p could be done");
-  expect(again("Failed", ["Succeeded", "Skipped"], "p0")).toBeUndefined();
+  expect(again("Failed", ["Succeeded", "Skipped"], { undoes: "p0" })).toBeUndefined();
   expect(again("Failed", ["Failed", "Skipped"])).toBeUndefined();
-  expect(again("Rejected", ["Succeeded", "Skipped"])).toBeUndefined();
+  expect(again("Rejected", ["Succeeded", "Skipped"], { approval: "Rejected" })).toBeUndefined();
+  // It was too late to stop it.
+  expect(again("Succeeded", ["Succeeded"], { approval: "Rejected" })).toBeUndefined();
 });
 
 it("takes machines that cannot be read to be there", () => {

@@ -133,11 +133,13 @@ function see(
 }
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
-export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
+export function whyAgain(plan: Plan): string | undefined {
+  // Who stopped it has a moment to say what else is wanted, also where all of it was done by then.
+  if (isRejected(plan)) return undefined;
+  const { metadata, spec, status } = plan;
+  const { name } = metadata;
   // What it could not hold (maxMoves), or made possible.
   if (status?.phase === "Succeeded") return `plan ${name} was carried out`;
-  // Who stopped it has a moment to say what else is wanted.
-  if (status?.phase === "Rejected") return undefined;
   const was = (phase: string) => status?.moves?.some((move) => move.phase === phase);
   // The world has changed under it: what is best now?
   return was("Skipped") && !was("Failed") && !spec.undoes

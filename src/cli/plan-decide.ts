@@ -2,7 +2,7 @@
 import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
-import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isPlanUnderWay, isProposal, Plan } from "../director/kinds.ts";
 import { type Decision, decide } from "../director/planning/plan-standing.ts";
 import { missing } from "./missing.ts";
 import { onlyPlan } from "./only-plan.ts";
@@ -122,9 +122,7 @@ function describe({ spec, status }: Plan, moves: Plan["spec"]["moves"], print: P
 const LIST = "`vireo get plans` lists those that are Proposed";
 
 function onlyAsking(plans: readonly Plan[]): string {
-  const open = plans.filter(
-    (plan) => plan.spec.automation !== "act" && !plan.spec.approval && !isFinalPlan(plan),
-  );
+  const open = plans.filter(isProposal);
   const [advice] = open;
   const hint = advice ? `; plan/${advice.metadata.name} advises: name it to have it carried out` : "";
   return onlyPlan(

@@ -1,6 +1,6 @@
 /** `vireo plan stop`: a plan that is being carried out goes no further. */
 import { type Client, modify } from "../client/client.ts";
-import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isGoingOn, Plan } from "../director/kinds.ts";
 import { missing } from "./missing.ts";
 import { onlyPlan } from "./only-plan.ts";
 import { namesOf } from "./plan-show.ts";
@@ -41,16 +41,14 @@ export async function stopWith(client: Client, word: string | undefined, print: 
   print(`plan/${name} is being stopped; \`vireo plan show ${name}\` tells what came of it`);
 }
 
-const isOpen = (plan: Plan) => isCarriedOut(plan) && !isFinalPlan(plan);
-
 const onlyOpen = (plans: readonly Plan[]) =>
-  onlyPlan(plans.filter(isOpen), "are being carried out", "no plan is being carried out");
+  onlyPlan(plans.filter(isGoingOn), "are being carried out", "no plan is being carried out");
 
 /** What keeps it from being stopped; undefined: nothing. */
 function unstoppable(plan: Plan): string | undefined {
   if (isFinalPlan(plan)) return `is ${plan.status?.phase}: there is nothing to stop`;
   if (plan.spec.approval === "Rejected") return "was stopped or rejected already";
-  return isOpen(plan)
+  return isGoingOn(plan)
     ? undefined
     : `is not carried out; \`vireo plan reject ${plan.metadata.name}\` rejects it`;
 }

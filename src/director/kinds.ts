@@ -459,9 +459,11 @@ export const Plan = defineKind({
 export type Plan = ObjectOf<typeof Plan>;
 
 export {
+  calledOff,
   endOf,
   isCarriedOut,
   isFinalPlan,
+  isGoingOn,
   isHeld,
   isPlanOpen,
   isPlanUnderWay,

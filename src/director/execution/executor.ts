@@ -25,7 +25,7 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
-import { endOf, isCarriedOut, isFinalPlan, isRejected, Plan, Policy } from "../kinds.ts";
+import { calledOff, endOf, isFinalPlan, isPlanOpen, isRejected, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
@@ -95,7 +95,7 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   const plan = await client.get(Plan, { name });
   if (!plan || isFinalPlan(plan)) return "over";
   // One that was begun is stopped first.
-  if (!isCarriedOut(plan) && !(isRejected(plan) && plan.status?.moves)) {
+  if (!isPlanOpen(plan)) {
     const phase = isRejected(plan) ? "Rejected" : "Proposed";
     if (plan.status?.phase !== phase)
       await write(context, name, { phase, ...(phase === "Proposed" ? await outlook(context, plan) : {}) });
@@ -141,12 +141,6 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   await forgetOld(context);
   return "over";
 }
-
-/** Why moves that have not begun are not made any more; undefined: they are. */
-const calledOff = (plan: Plan): string | undefined =>
-  isRejected(plan)
-    ? "a user stopped the plan"
-    : plan.status?.superseded && `superseded: ${plan.status.superseded}`;
 
 /** Moves that have begun end where the machine runs: a Migration that is past that says so, and ends well. */
 async function cancel({ client }: DirectorContext, plan: Plan, states: readonly MoveStatus[]): Promise<void> {

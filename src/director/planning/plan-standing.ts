@@ -23,13 +23,23 @@ export const isRejected = ({ spec }: Pick<Plan, "spec">): boolean => spec.approv
 /** Approved, and all that is left of it waits for the end of quiet hours. */
 export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.phase === "Held";
 
+/** Its moves are made, now or when quiet hours end: it is to go on, and a user may stop it. */
+export const isGoingOn = (plan: Pick<Plan, "spec" | "status">): boolean =>
+  isCarriedOut(plan) && !isFinalPlan(plan);
+
 /** A user stopped it, and the executor has not ended it yet: moves that have begun are being cancelled. */
 export const isBeingStopped = (plan: Pick<Plan, "spec" | "status">): boolean =>
   isRejected(plan) && plan.status?.moves !== undefined && !isFinalPlan(plan);
 
-/** Something of it may yet be done, now or when quiet hours end. */
+/** It goes on, or is being stopped. */
 export const isPlanOpen = (plan: Pick<Plan, "spec" | "status">): boolean =>
-  (isCarriedOut(plan) && !isFinalPlan(plan)) || isBeingStopped(plan);
+  isGoingOn(plan) || isBeingStopped(plan);
+
+/** Why moves of it that have not begun are not made any more; undefined: they are. */
+export const calledOff = (plan: Pick<Plan, "spec" | "status">): string | undefined =>
+  isRejected(plan)
+    ? "a user stopped the plan"
+    : plan.status?.superseded && `superseded: ${plan.status.superseded}`;
 
 /** Nobody has decided on it, and nothing has overtaken it. */
 export const isProposal = (plan: Pick<Plan, "spec" | "status">): boolean =>

@@ -5,7 +5,7 @@
  * Plans that users approved or asked for are left alone, and so are their machines. Pure.
  */
 import type { Estate } from "../estate/estate.ts";
-import { isHeld, isPlanOpen, isPlanUnderWay, isProposal, isRejected, type Plan } from "../kinds.ts";
+import { calledOff, isHeld, isPlanOpen, isPlanUnderWay, isProposal, type Plan } from "../kinds.ts";
 import { type Move, PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
 
 type Automation = Plan["spec"]["automation"];
@@ -21,7 +21,7 @@ const keyOf = ({ namespace, vm }: Pick<Move, "namespace" | "vm">) => `${namespac
 /** Its moves that are being made, or may be yet, with how they stand. */
 const openOf = (plan: Plan) => {
   const { spec, status } = plan;
-  const isOff = status?.superseded !== undefined || isRejected(plan);
+  const isOff = calledOff(plan) !== undefined;
   return spec.moves.flatMap((move, i) => {
     const { phase = "Waiting", message } = status?.moves?.[i] ?? {};
     return phase === "Running" || (phase === "Waiting" && !isOff) ? [{ move, phase, message }] : [];

@@ -14,8 +14,9 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
 import { inPieces, READ, readEstate } from "../estate/read-estate.ts";
-import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
+import { Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
+import { movesUnderWay } from "../planning/under-way.ts";
 import { DemandShape } from "./demand.ts";
 import { deciding, givenOut, timeZoneOf, type Verdict } from "./power.ts";
 import type { PowerInput, Wish } from "./round.ts";
@@ -93,11 +94,11 @@ export async function readPower(
     waiting: instances.items
       .filter(isUnbound)
       .map(({ metadata, spec }) => `${metadata.namespace ?? "default"}/${spec.vm}`),
+    // By those that quiet hours hold, too: their hosts are to be on when they end.
     expected: new Set(
-      plans.items
-        // Those that quiet hours hold, too: their hosts are to be on when they end.
-        .filter((plan) => isCarriedOut(plan) && !isFinalPlan(plan))
-        .flatMap(({ spec }) => spec.moves.map(({ to }) => to)),
+      movesUnderWay(plans.items)
+        .values()
+        .map(({ to }) => to),
     ),
     now: clock.now().getTime(),
     controlPlanes,

@@ -16,7 +16,7 @@ import { SteppedClock } from "../../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
 import { Plan } from "../kinds.ts";
 import { runScheduler } from "../planning/scheduler.ts";
-import { runHostPower } from "./power-reconciler.ts";
+import { readPower, runHostPower } from "./power-reconciler.ts";
 
 const NAMES = ["a", "b", "c"];
 const MINUTE = 60_000;
@@ -308,6 +308,28 @@ describe("PowerPolicy", () => {
       expect((await host("b")).status?.power?.automatic).toBeUndefined();
     },
   );
+
+  it("is to be on for moves that are made or may be yet, of a plan that is being stopped, too", async () => {
+    const move = { namespace: "default", from: "a", reason: "played", expected: "nothing" };
+    await plane.client.create(Plan, {
+      metadata: { name: "stopped" },
+      spec: {
+        automation: "act",
+        approval: "Rejected",
+        trigger: "played",
+        moves: [
+          { ...move, vm: "one", to: "b" },
+          { ...move, vm: "two", to: "c" },
+        ],
+      },
+    });
+    const status: Plan["status"] = {
+      phase: "Running",
+      moves: [{ phase: "Succeeded" }, { phase: "Running" }],
+    };
+    await plane.client.patch(Plan, { name: "stopped" }, { status }, { subresource: "status" });
+    expect([...(await readPower({ client: plane.client, clock })).expected]).toEqual(["c"]);
+  });
 
   it("is on before the machines of every morning come, from what was stored, too", async () => {
     await machine("night", "200Mi", "a");

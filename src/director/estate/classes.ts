@@ -14,7 +14,7 @@ import {
   type Weights,
   wattsValue,
 } from "../planning/goals.ts";
-import { dedicatedBreach, fixedBy, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
+import { allows, fixedBy, lack, moveObstacle } from "../rules/suits.ts";
 import type { Bend, Shelves } from "../solver/shelves.ts";
 import type { AddedWatts } from "./added-watts.ts";
 import type { HostView, MachineView } from "./estate.ts";
@@ -124,8 +124,7 @@ export class Judgement {
     this.mayCome = new Uint8Array(hosts.length);
     this.fixed = new Float64Array(hosts.length);
     for (const [kind, host] of hosts.entries()) {
-      const stays =
-        !lack(example, host) && !dedicatedBreach(policies, host) && !requiredBreach(policies, host, example);
+      const stays = !lack(example, host) && allows(policies, host, example);
       this.mayStay[kind] = stays ? 1 : 0;
       this.mayCome[kind] = stays && !fixed && !moveObstacle(example, from, host) ? 1 : 0;
       this.fixed[kind] = preferred(preferences, host, example).reduce(

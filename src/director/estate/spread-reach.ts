@@ -4,7 +4,7 @@
  */
 import type { Policy } from "../kinds.ts";
 import { standing } from "../rules/standing.ts";
-import { dedicatedBreach, requiredBreach } from "../rules/suits.ts";
+import { allows } from "../rules/suits.ts";
 import type { Tallies } from "../solver/model.ts";
 import type { HostKinds } from "./classes.ts";
 import type { HostView, MachineView } from "./estate.ts";
@@ -65,8 +65,7 @@ export class SpreadReach {
   private judge(machine: MachineView, policies: readonly Policy[]): number {
     const { hosts, kinds, tallies, count } = this.of;
     const lasting = policies.map(standing);
-    const may = (host: HostView) =>
-      !dedicatedBreach(lasting, host) && requiredBreach(lasting, host, machine) === undefined;
+    const may = (host: HostView) => allows(lasting, host, machine);
     // Hosts of one kind are alike for whole rules, not for what remains of one that speaks of this hour.
     const alike = lasting.every((policy, i) => policy === policies[i]);
     const ofKind = alike ? kinds.examples.map(may) : [];

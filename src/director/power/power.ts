@@ -17,7 +17,7 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { capacityOf, DECLARED, demandOf } from "../estate/estate-model.ts";
 import { policiesOf } from "../rules/rules.ts";
-import { dedicatedBreach, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
+import { allows, lack, moveObstacle } from "../rules/suits.ts";
 import { awayMs, DemandShape, type Given, inGib } from "./demand.ts";
 import { type PowerInput, Round, type Spare, unsureOf, type Wish } from "./round.ts";
 import { isOwn, type Powered, policyFor, type State, sinceOf, stateOf } from "./standing.ts";
@@ -44,10 +44,7 @@ function takers(estate: Estate, machines: readonly MachineView[], hosts: readonl
     const fits = ({ host, has }: (typeof sized)[number]) =>
       (disksOn === undefined || disksOn === host.name) && needs.every((need, r) => need <= (has[r] ?? 0));
     const suits = (host: HostView) =>
-      !lack(machine, host) &&
-      !moveObstacle(machine, undefined, host) &&
-      !dedicatedBreach(policies, host) &&
-      requiredBreach(policies, host, machine) === undefined;
+      !lack(machine, host) && !moveObstacle(machine, undefined, host) && allows(policies, host, machine);
     return kinds.some((alike) => alike[0] && suits(alike[0].host) && alike.some(fits));
   });
 }

@@ -20,7 +20,7 @@ import { type KeptMachines, keptMachines } from "../estate/kept-machines.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
 import { standing } from "./standing.ts";
-import { dedicatedBreach, fixedBy, fixedWords, requiredBreach, shareWords } from "./suits.ts";
+import { allows, dedicatedBreach, fixedBy, fixedWords, requiredBreach, shareWords } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
 export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
@@ -67,7 +67,7 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
         };
         const broken = groupBreach(policy.spec, spec.host as string, {
           ...{ members, counted, hosts, byHand },
-          mayHave: (one) => !dedicatedBreach(own, one) && requiredBreach(own, one, subject) === undefined,
+          mayHave: (one) => allows(own, one, subject),
         });
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
       })

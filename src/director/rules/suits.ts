@@ -66,6 +66,10 @@ export function dedicatedBreach(policies: readonly Policy[], { dedicatedTo }: Ho
   return names.includes(dedicatedTo) ? undefined : `is dedicated to machines of policy ${dedicatedTo}`;
 }
 
+/** Whether no required rule, and nobody to whom it is dedicated, keeps the machine from the host. @param policies of the machine */
+export const allows = (policies: readonly Policy[], host: HostView, machine: Subject): boolean =>
+  !dedicatedBreach(policies, host) && requiredBreach(policies, host, machine) === undefined;
+
 /** " (50 % of 4)" */
 export const shareWords = (
   { percent }: NonNullable<Policy["spec"]["atMost"]>,

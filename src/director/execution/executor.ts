@@ -26,7 +26,7 @@ import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
 import { calledOff, endOf, isFinalPlan, isPlanOpen, isRejected, Plan, Policy } from "../kinds.ts";
-import type { Move } from "../planning/plan.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { figuresOf } from "./figures.ts";
@@ -283,7 +283,7 @@ async function beginThose(
     states[i] = now;
     if (now.phase !== "Running") continue;
     underWay.push(move);
-    if (++begun === BEGUN_AT_ONCE || !depart(estate, `${move.namespace}/${move.vm}`, move.to)) return "more";
+    if (++begun === BEGUN_AT_ONCE || !depart(estate, keyOf(move), move.to)) return "more";
   }
   return onlyHeld && !isAny("Running") && isAny("Waiting") ? "held" : "wait";
 }
@@ -316,7 +316,7 @@ async function begin(
   const move = plan.spec.moves[i] as Move;
   const migration = nameOf(plan.metadata.name, i);
   const { hosts } = indexOf(estate);
-  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const machine = indexOf(estate).get(keyOf(move));
   const way =
     machine &&
     wayOf(machine, transferBy(policiesOf(estate, machine)), hosts.get(move.from), hosts.get(move.to));

@@ -6,7 +6,7 @@ import { apply } from "../estate/moved.ts";
 import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
-import type { Move } from "../planning/plan.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import { experienceOf } from "./experience.ts";
@@ -26,7 +26,7 @@ export function hostFigures(estate: Estate, host: HostView): HostFigures {
 export function figuresOf(estate: Estate, move: Pick<Move, "namespace" | "vm" | "from" | "to">): BothHosts {
   const { hosts } = indexOf(estate);
   const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
-  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const machine = indexOf(estate).get(keyOf(move));
   const at = machine && hosts.get(machine.host ?? "");
   return {
     ...(from ? { from: withExpected(estate, from) } : {}),
@@ -63,7 +63,7 @@ export function predict(estate: Estate, moves: readonly Move[], plans: readonly 
   const forecaster = new Forecaster(experienceOf(plans, estate));
   let state = estate;
   return moves.map((move) => {
-    const key = `${move.namespace}/${move.vm}`;
+    const key = keyOf(move);
     const { hosts } = indexOf(state);
     const machine: MachineView | undefined = indexOf(state).get(key);
     if (!machine) return move;

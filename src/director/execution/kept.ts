@@ -2,7 +2,7 @@
 
 import { byAge, type ObjectMeta } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
-import { endOf, isFinalPlan, type Plan, type Policy } from "../kinds.ts";
+import { endOf, isFinalPlan, isRejected, type Plan, type Policy } from "../kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
 export const HOLD_MS = 24 * 3_600_000;
@@ -57,7 +57,7 @@ function remembered(
 }
 
 /** A user's word on where machines are to be (holdForUsers). */
-const isWord = ({ spec }: Plan): boolean => spec.undoes !== undefined || spec.approval === "Rejected";
+const isWord = (plan: Plan): boolean => plan.spec.undoes !== undefined || isRejected(plan);
 
 /** Those that may go. @param stays staysOf */
 export function outdated(

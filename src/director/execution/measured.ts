@@ -8,7 +8,7 @@ import { indexOf } from "../estate/estate-index.ts";
 import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { BothHosts, Measured } from "../kinds.ts";
-import type { Move } from "../planning/plan.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
 import { round } from "./forecast.ts";
 
 /** Of a host: how many machines it has, and the processors that they use. */
@@ -25,7 +25,7 @@ export function measuredOf(
   now: number,
 ): Measured | undefined {
   const { hosts } = indexOf(estate);
-  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const machine = indexOf(estate).get(keyOf(move));
   if (!machine?.use || machine.host !== move.to) return undefined;
   const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
   const { cpus } = machine.use;

@@ -10,7 +10,7 @@ import { moveMbpsOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { crowd } from "../planning/limits.ts";
-import type { Move } from "../planning/plan.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
 import { policiesOf } from "../rules/rules.ts";
 
 const MBPS_PER_MOVE = 10_000;
@@ -44,7 +44,7 @@ export function waitsFor(
       return `waits until ${other.vm} has moved: policy ${JSON.stringify(group.slice(group.indexOf("/") + 1))} is about both`;
   }
   const { hosts } = indexOf(estate);
-  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const machine = indexOf(estate).get(keyOf(move));
   const crowded = machine && crowd(estate, machine);
   if (crowded) return crowded;
   for (const host of [move.from, move.to]) {

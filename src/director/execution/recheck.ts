@@ -4,8 +4,8 @@ import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
 import type { Plan, Policy } from "../kinds.ts";
 import { automationOf, Budget, quietFor } from "../planning/limits.ts";
-import type { Move } from "../planning/plan.ts";
-import { obstacle, policiesOf } from "../rules/rules.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
+import { nameOf, obstacle, policiesOf } from "../rules/rules.ts";
 
 /** The policy that a move was planned by, if it is still there. */
 export const policyOf = (
@@ -27,7 +27,7 @@ export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
   const stale = staleness(estate, move);
   if (stale) return { why: stale, forGood: true };
   const index = indexOf(estate);
-  const [machine, host] = [index.get(`${move.namespace}/${move.vm}`), index.hosts.get(move.to)];
+  const [machine, host] = [index.get(keyOf(move)), index.hosts.get(move.to)];
   const why =
     machine &&
     host &&
@@ -43,11 +43,11 @@ export function overLimits(
   move: Move,
   { automation }: Pick<Plan["spec"], "automation">,
 ): Hindrance | undefined {
-  const now = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const now = indexOf(estate).get(keyOf(move));
   const { policy } = automationOf(now && automation === "act" ? policiesOf(estate, now) : []);
   if (policy)
     return {
-      why: `policy ${JSON.stringify(policy.metadata.name)} has it not be moved by itself (automation: ${policy.spec.automation})`,
+      why: `${nameOf(policy)} has it not be moved by itself (automation: ${policy.spec.automation})`,
       forGood: true,
     };
   const machine = boundBy(estate, move);
@@ -69,12 +69,12 @@ export function quietHours(
 function boundBy(estate: Estate, move: Move): MachineView | undefined {
   const index = indexOf(estate);
   if (index.hosts.get(move.from)?.maintenance) return undefined;
-  return index.get(`${move.namespace}/${move.vm}`);
+  return index.get(keyOf(move));
 }
 
 function staleness(estate: Estate, move: Move): string | undefined {
   const index = indexOf(estate);
-  const machine = index.get(`${move.namespace}/${move.vm}`);
+  const machine = index.get(keyOf(move));
   const why = overtaken(estate, move);
   if (why) return why;
   if (!machine?.host) return `machine ${move.vm} does not run`;
@@ -87,7 +87,7 @@ function staleness(estate: Estate, move: Move): string | undefined {
 /** What has happened since that waiting does not mend. */
 export function overtaken(estate: Estate, move: Move): string | undefined {
   const index = indexOf(estate);
-  const machine = index.get(`${move.namespace}/${move.vm}`);
+  const machine = index.get(keyOf(move));
   if (!machine) return `machine ${move.vm} is gone`;
   if (machine.host && machine.host !== move.from)
     return `machine ${move.vm} is on ${machine.host}, not on ${move.from}`;

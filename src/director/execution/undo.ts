@@ -6,8 +6,8 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import { endOf, isFinalPlan, type Plan } from "../kinds.ts";
-import type { Move } from "../planning/plan.ts";
+import { endOf, isFinalPlan, isRejected, type Plan } from "../kinds.ts";
+import { keyOf, type Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { obstacle } from "../rules/rules.ts";
 import { byEnd, HOLD_MS } from "./kept.ts";
@@ -73,7 +73,6 @@ export function planUndo(estate: Estate, plan: Plan): Undo {
   return undo;
 }
 
-const keyOf = ({ namespace, vm }: Move) => `${namespace}/${vm}`;
 const machineOf = (estate: Estate, move: Move): MachineView | undefined => indexOf(estate).get(keyOf(move));
 
 /** Whatever the rules say. */
@@ -128,7 +127,7 @@ export function holdForUsers(
   for (const plan of plans) {
     if (now - endOf(plan) >= HOLD_MS) continue;
     if (plan.spec.undoes) for (const move of madeBy(plan)) hold(move, move.to);
-    if (plan.spec.approval === "Rejected") for (const move of plan.spec.moves) hold(move, move.from);
+    if (isRejected(plan)) for (const move of plan.spec.moves) hold(move, move.from);
   }
   if (held.size === 0) return estate;
   const machines = estate.machines.map((machine) =>

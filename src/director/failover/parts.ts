@@ -82,7 +82,7 @@ export class Parts {
     this.dealt = this.levelToDeal();
     const dealt = DOMAINS[this.dealt] ?? "host";
     this.shared = Uint8Array.from({ length: tallies.count }, (_, t) => {
-      const own = DOMAINS[tallies.level[t] as number] ?? "host";
+      const own = this.levelOf(t);
       if ((tallies.maxDomains[t] as number) < NO_LIMIT) return tallies.maxDomains[t] === 1 ? 0 : 1;
       return tallies.even[t] === 1 || !isWithin(own, dealt) ? 1 : 0;
     });
@@ -99,12 +99,11 @@ export class Parts {
   private levelToDeal(): number {
     const { tallies } = this.index.state.model;
     const { level, losses } = this.lost;
-    const levelOf = (t: number) => DOMAINS[tallies.level[t] as number] ?? "host";
     const wanted = new Set<Level>();
     const kept = new Set<Level>();
     for (let t = 0; t < tallies.count; t++) {
-      if ((tallies.maxDomains[t] as number) < NO_LIMIT) kept.add(levelOf(t));
-      else if (tallies.even[t] !== 1 || this.isSparse(t)) wanted.add(levelOf(t));
+      if ((tallies.maxDomains[t] as number) < NO_LIMIT) kept.add(this.levelOf(t));
+      else if (tallies.even[t] !== 1 || this.isSparse(t)) wanted.add(this.levelOf(t));
     }
     const own = DOMAINS[level] ?? "host";
     const fits = DOMAINS.filter(
@@ -117,6 +116,11 @@ export class Parts {
     );
     const isEnough = [...wanted].every((narrow) => isWithin(narrow, own));
     return isEnough || fits[0] === undefined ? level : DOMAINS.indexOf(fits[0]);
+  }
+
+  /** That the tally counts in. */
+  private levelOf(t: number): Level {
+    return DOMAINS[this.index.state.model.tallies.level[t] as number] ?? "host";
   }
 
   /** Of a rule to spread: some domain has none, whatever is lost, so that each machine may only come where none is. */
@@ -263,7 +267,7 @@ export class Parts {
       const { tallies } = this.index.state.model;
       const dealt = DOMAINS[this.dealt] ?? "host";
       const binds = this.shared.map((may, t) => {
-        const own = DOMAINS[tallies.level[t] as number] ?? "host";
+        const own = this.levelOf(t);
         return may === 1 && (tallies.even[t] !== 1 || !isWithin(own, dealt) || !this.isSparse(t)) ? 1 : 0;
       });
       this.binds = binds.includes(1) ? binds : null;

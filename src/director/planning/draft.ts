@@ -14,6 +14,8 @@ import { choose, reasonFor } from "./place.ts";
 import { score } from "./score.ts";
 
 export type Move = Plan["spec"]["moves"][number];
+/** Of the machine that it moves. */
+export const keyOf = ({ namespace, vm }: Pick<Move, "namespace" | "vm">): string => `${namespace}/${vm}`;
 
 export interface PlanOptions {
   /** Now, ms since the epoch. */

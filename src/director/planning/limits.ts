@@ -6,25 +6,22 @@ import { indexOf } from "../estate/estate-index.ts";
 import { localTime } from "../estate/local-time.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
 import type { Plan, Policy } from "../kinds.ts";
-import { policiesOf } from "../rules/rules.ts";
+import { nameOf, policiesOf } from "../rules/rules.ts";
 import { describeWindow } from "./policy-words.ts";
 import { endOfAll, holds } from "./windows.ts";
 
 const HOUR_MS = 3_600_000;
 
-const nameOf = ({ metadata }: Policy) => `policy ${JSON.stringify(metadata.name)}`;
-
-/** The most cautious first. */
-const CAUTION = ["off", "advise", "ask", "act"] as const;
+/** What keeps a machine from being moved by itself; the most cautious first. */
+const HELD_BACK = ["off", "advise", "ask"] as const;
 
 /** What may be moved by itself is up to the most cautious of the machine's policies. @returns that and, unless it may, the first policy that says so */
 export function automationOf(policies: readonly Policy[]): {
   automation: Policy["spec"]["automation"];
   policy?: Policy;
 } {
-  for (const automation of CAUTION) {
-    const policy =
-      automation === "act" ? undefined : policies.find(({ spec }) => spec.automation === automation);
+  for (const automation of HELD_BACK) {
+    const policy = policies.find(({ spec }) => spec.automation === automation);
     if (policy) return { automation, policy };
   }
   return { automation: "act" };

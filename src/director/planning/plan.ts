@@ -17,7 +17,7 @@ import { PARTS, type Parts, regroup } from "./regroup.ts";
 import { restoreReserve } from "./reserve.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
-export { PLAN_DEFAULTS } from "./draft.ts";
+export { keyOf, PLAN_DEFAULTS } from "./draft.ts";
 
 /** The moves, in order; none: there is no useful move. @param parts of the estate that are annealed for it, and tells how many were */
 export function planMoves(

@@ -6,17 +6,15 @@
  */
 import type { Estate } from "../estate/estate.ts";
 import { calledOff, isHeld, isPlanOpen, isPlanUnderWay, isProposal, type Plan } from "../kinds.ts";
-import { type Move, PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
+import { keyOf, type Move, PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
 
 type Automation = Plan["spec"]["automation"];
 
-export interface Planned {
+interface Planned {
   moves: Move[];
   /** Plans under way whose moves that have not begun are not to be made any more. */
   supersedes: Plan[];
 }
-
-const keyOf = ({ namespace, vm }: Pick<Move, "namespace" | "vm">) => `${namespace}/${vm}`;
 
 /** Its moves that are being made, or may be yet, with how they stand. */
 const openOf = (plan: Plan) => {

@@ -18,8 +18,10 @@ import { Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { movesUnderWay } from "../planning/under-way.ts";
 import { DemandShape } from "./demand.ts";
-import { deciding, givenOut, timeZoneOf, type Verdict } from "./power.ts";
-import type { PowerInput, Wish } from "./round.ts";
+import { givenOut, timeZoneOf } from "./given-out.ts";
+import type { PowerInput } from "./input.ts";
+import { deciding, type Verdict } from "./power.ts";
+import type { Wish } from "./round.ts";
 import { isOwn } from "./standing.ts";
 
 const ROUND = "round";

@@ -6,8 +6,9 @@ import type { Policy } from "../kinds.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { frugal, poweredHost } from "../testing/powered.ts";
 import { GiB, hostView, machineView, policyOf } from "../testing/views.ts";
-import { decidePower, givenOut, type Verdict } from "./power.ts";
-import type { PowerInput } from "./round.ts";
+import { givenOut } from "./given-out.ts";
+import type { PowerInput } from "./input.ts";
+import { decidePower, type Verdict } from "./power.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const nameOf = (i: number) => `h${String(i).padStart(3, "0")}`;

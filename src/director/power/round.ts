@@ -2,10 +2,9 @@
  * One look at all hosts that PowerPolicies have the say over: which of those that are off are needed, and which of those that are on are not (power.ts). It keeps
  * count of what its own wishes change, so that one is made on top of the others. Pure.
  */
-import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Automatic } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { Estate, MachineView } from "../estate/estate.ts";
+import type { MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
 import { cannotLook, demandsOf, inWords, unguarded } from "../failover/failover.ts";
@@ -13,8 +12,9 @@ import type { Demand } from "../failover/losses.ts";
 import { Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
 import { awayMs, wakeMs } from "./demand.ts";
+import { type PowerInput, unsureOf } from "./input.ts";
 import { unrelieved } from "./relief.ts";
-import { type Ahead, Room } from "./room.ts";
+import { Room } from "./room.ts";
 import {
   CONTROL_PLANE,
   failedLately,
@@ -47,31 +47,6 @@ export interface Wish {
 export interface Spare {
   kept: boolean;
   message: string;
-}
-
-export interface PowerInput {
-  estate: Estate;
-  hosts: readonly Host[];
-  policies: readonly PowerPolicy[];
-  /** Names of PowerPolicies that do not have the shape of their kind: nobody knows which hosts they choose. */
-  unread: readonly string[];
-  /** Keys of machines that are to run and have no host. */
-  waiting: readonly string[];
-  /** Hosts that plans which are under way move machines to. */
-  expected: ReadonlySet<string>;
-  now: number;
-  /** Boot ids of the machines that control planes run on. */
-  controlPlanes: ReadonlySet<string>;
-  /** What is forecast until so long from now (demand.ts). */
-  ahead?: Ahead | undefined;
-}
-
-/** Why nobody knows who has the say over hosts of this policy, or of none; undefined: it is known. */
-export function unsureOf({ unread }: PowerInput, policy: PowerPolicy | undefined): string | undefined {
-  const odd = unread.find((name) => !policy || name < policy.metadata.name);
-  return odd === undefined
-    ? undefined
-    : `PowerPolicy ${odd} cannot be read, and may have the say over it; mend or delete it`;
 }
 
 const findRoom = (lost: number): string =>

@@ -9,7 +9,7 @@ import type { MachineView } from "../estate/estate.ts";
 import { Plan, type Policy } from "../kinds.ts";
 import { frugal, poweredHost } from "../testing/powered.ts";
 import { hostView, machineView, policyOf } from "../testing/views.ts";
-import type { PowerInput } from "./round.ts";
+import type { PowerInput } from "./input.ts";
 import { Untested, wakeTestsOf } from "./wake-tests.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");

@@ -16,10 +16,10 @@ import { describeWindow } from "../planning/policy-words.ts";
 import { holds } from "../planning/windows.ts";
 import { wakeMs } from "./demand.ts";
 import { cannotTake, moveAllOff, refusesToGo } from "./emptying.ts";
+import { type PowerInput, unsureOf } from "./input.ts";
 import { bootSecondsOf } from "./power.ts";
 import { forecastOf, type PowerContext, readPower } from "./power-reconciler.ts";
 import { Room } from "./room.ts";
-import { type PowerInput, unsureOf } from "./round.ts";
 import { policyFor, spareDemand } from "./standing.ts";
 
 /** So long one host after the other is refused by what was read once. */

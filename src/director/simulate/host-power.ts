@@ -7,8 +7,9 @@ import { heldForPower, pendingOf } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, HostView } from "../estate/estate.ts";
 import { DemandShape } from "../power/demand.ts";
-import { decidePower, givenOut, timeZoneOf } from "../power/power.ts";
-import type { PowerInput } from "../power/round.ts";
+import { givenOut, timeZoneOf } from "../power/given-out.ts";
+import type { PowerInput } from "../power/input.ts";
+import { decidePower } from "../power/power.ts";
 import { policyFor } from "../power/standing.ts";
 
 type Power = NonNullable<NonNullable<Host["status"]>["power"]>;

@@ -13,6 +13,7 @@ const MOST_FAILING = 100;
 const MOST_ASKED = 500;
 /** For one question, which the server asks at a write, so many sets are looked at by their ways at most: all pairs of a thousand. */
 const MOST_CHECKS_ASKED = 500_000;
+
 /** What is proven of each loss. */
 interface Proofs {
   index: EstateIndex;

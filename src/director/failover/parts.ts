@@ -69,6 +69,7 @@ export class Parts {
   private readonly isShared: boolean;
   /** Those that do, as long as nothing is moved; null: none. */
   private binds: Uint8Array | null | undefined;
+  private readonly hostsByDomain: number[][] = [];
   private mostHosts = 1;
 
   constructor(index: EstateIndex, lost: Lost, takes: (h: number) => boolean) {
@@ -78,6 +79,10 @@ export class Parts {
     this.count = 2 * lost.losses - 1;
     const { tallies } = index.state.model;
     this.domains = tallies.domainCounts[lost.level] as number;
+    for (let h = 0; h < index.state.model.hosts; h++) {
+      this.hostsByDomain[this.domainAt(h)] ??= [];
+      this.hostsByDomain[this.domainAt(h)]?.push(h);
+    }
     for (let d = 0; d < this.domains; d++) this.mostHosts = Math.max(this.mostHosts, this.hostsIn(d).length);
     this.dealt = this.levelToDeal();
     const dealt = DOMAINS[this.dealt] ?? "host";
@@ -275,16 +280,7 @@ export class Parts {
     return this.binds ?? undefined;
   }
 
-  private hostsByDomain: number[][] | undefined;
   private hostsIn(d: number): readonly number[] {
-    if (!this.hostsByDomain) {
-      this.hostsByDomain = [];
-      for (let h = 0; h < this.index.state.model.hosts; h++) {
-        const own = this.domainAt(h);
-        this.hostsByDomain[own] ??= [];
-        this.hostsByDomain[own]?.push(h);
-      }
-    }
     return this.hostsByDomain[d] ?? [];
   }
 

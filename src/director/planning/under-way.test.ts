@@ -7,37 +7,17 @@ import { Forecaster } from "../execution/forecast.ts";
 import type { Plan, Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
 import { anyEstate, HOSTS as HOSTS_OF_ANY, MACHINES } from "../testing/any-estate.ts";
+import { estateOf, GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import type { Move } from "./plan.ts";
 import { holdForApproved, Planning } from "./under-way.ts";
 
-const GiB = 2 ** 30;
-const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 16,
-  memoryBytes: 64 * GiB,
-  mhz: 2000,
-  cores: 8,
-  cpuModel: "x",
-  accelerator: "kvm",
-  ssd: true,
-  linkMbps: 10_000,
-  ...more,
-});
-const machine = (name: string, on: string, more: Partial<MachineView> = {}): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app: name },
-  cpus: 2,
-  memoryBytes: 4 * GiB,
-  host: on,
-  movable: true,
-  since: 0,
-  ...more,
-});
+const host = (name: string, more: Partial<HostView> = {}) =>
+  hostView(name, {
+    ...{ cpus: 16, cores: 8, memoryBytes: 64 * GiB, mhz: 2000, ssd: true, linkMbps: 10_000 },
+    ...more,
+  });
+const machine = (name: string, on: string, more: Partial<MachineView> = {}) =>
+  machineView(name, on, { labels: { app: name }, cpus: 2, memoryBytes: 4 * GiB, ...more });
 /** As a Migration that is not over has it. */
 const moving = (name: string, on: string, to: string, more: Partial<MachineView> = {}) =>
   machine(name, on, { movable: false, movingTo: to, ...more });
@@ -64,12 +44,8 @@ const plan = (name: string, moves: { of: Move; phase: Phase }[], spec: Partial<P
 });
 const LEAVE = { maintenance: true, closed: "it is in maintenance" };
 const HOSTS = [host("a"), host("b"), host("c"), host("d")];
-const estate = (machines: MachineView[], hosts = HOSTS, policies: Policy[] = []): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
+const estate = (machines: MachineView[], hosts = HOSTS, policies: Policy[] = []) =>
+  estateOf(hosts, machines, policies);
 const planned = (state: Estate, plans: Plan[], automation: Plan["spec"]["automation"] = "act") => {
   const free = { now: 1e9, released: new Set<string>(), forecaster: new Forecaster([]) };
   const { moves, supersedes } = new Planning(holdForApproved(state, plans), plans, free).movesOf(automation);
@@ -99,14 +75,7 @@ it("what has to go is planned at once, and moves that have not begun are superse
     supersedes: ["p"],
   });
   const fast = but("d", { mhz: 9000 });
-  const policies: Policy[] = [
-    {
-      apiVersion: "vireo.dev/v2",
-      kind: "Policy",
-      metadata: { name: "fast", namespace: "default" },
-      spec: { selector: {}, goals: [{ goal: "performance", weight: 1 }], automation: "act", priority: 0 },
-    },
-  ];
+  const policies = [policyOf("fast", { goals: [{ goal: "performance", weight: 1 }] })];
   expect(planned(estate(machines, fast, policies), []).moves.length).toBeGreaterThan(0);
   expect(planned(estate(machines, fast, policies), [busy])).toEqual(NOTHING);
 });

@@ -3,62 +3,31 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
+import { estateOf as estateOfViews, GiB, hostView, machineView, policyOf } from "./views.ts";
 
-export const GiB = 2 ** 30;
+export { GiB };
 
-export const host = (name: string, more: Partial<HostView> = {}): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 16,
-  memoryBytes: 4 * GiB,
-  mhz: 2000,
-  cores: 16,
-  cpuModel: "x",
-  accelerator: "tcg",
-  ssd: true,
-  linkMbps: 1000,
-  idleWatts: 50,
-  maxWatts: 100,
-  ...more,
-});
+export const host = (name: string, more: Partial<HostView> = {}): HostView =>
+  hostView(name, {
+    ...{ cpus: 16, cores: 16, memoryBytes: 4 * GiB, mhz: 2000, accelerator: "tcg", ssd: true },
+    ...{ idleWatts: 50, maxWatts: 100 },
+    ...more,
+  });
 export const machine = (
   name: string,
   gib: number,
   on?: string,
   more: Partial<MachineView> = {},
-): MachineView => ({
-  key: `default/${name}`,
-  namespace: "default",
-  name,
-  labels: { app: "web" },
-  cpus: 1,
-  memoryBytes: gib * GiB,
-  ...(on ? { host: on } : {}),
-  movable: true,
-  since: 0,
-  ...more,
-});
-export const policy = (spec: Partial<Policy["spec"]>, name = "web"): Policy => ({
-  apiVersion: "vireo.dev/v2",
-  kind: "Policy",
-  metadata: { name, namespace: "default" },
-  spec: {
+): MachineView => machineView(name, on, { labels: { app: "web" }, memoryBytes: gib * GiB, ...more });
+export const policy = (spec: Partial<Policy["spec"]>, name = "web"): Policy =>
+  policyOf(name, {
     selector: { matchLabels: { app: "web" } },
     goals: [{ goal: "balanced", weight: 1 }],
-    automation: "act",
-    priority: 0,
     failover: { per: "host", losses: 1 },
     ...spec,
-  },
-});
-export const estateOf = (hosts: HostView[], machines: MachineView[], ...policies: Policy[]): Estate => ({
-  hosts,
-  machines,
-  policies,
-  odd: [],
-});
+  });
+export const estateOf = (hosts: HostView[], machines: MachineView[], ...policies: Policy[]): Estate =>
+  estateOfViews(hosts, machines, policies);
 /** Whether the machines of those chosen that are on hosts which are lost find room elsewhere: every way is tried. */
 export function findsRoom(
   estate: Estate,

@@ -170,8 +170,8 @@ async function world(paths: StatePaths, ids: ReadonlySet<string>): Promise<World
     const inside = (...command: string[]) => run("ip", ["netns", "exec", namespace, ...command]);
     for (const [, link = ""] of (await inside("ip", "-o", "link", "show")).matchAll(/^\d+: ([^:@]+)/gm))
       add(`${namespace}: link ${link}`);
-    for (const line of (await inside("nft", "list", "ruleset")).split("\n"))
-      add(`${namespace}: nft ${line.trim()}`);
+    for (const line of (await inside("nft", "list", "ruleset")).split("\n").map(lasting))
+      if (line !== "") add(`${namespace}: nft ${line}`);
   }
   // Logs, the store and the audit log are there to grow.
   for (const folder of [join(paths.state, "hosts"), paths.pool])
@@ -183,6 +183,12 @@ async function world(paths: StatePaths, ids: ReadonlySet<string>): Promise<World
       if (existsSync(join("/sys/fs/cgroup", controller, "vireo", id)))
         add(`control group ${id} of ${controller}`);
   return found;
+}
+
+/** Without elements of sets that the kernel removes by itself (who may be connected to for a move: two minutes); "" when nothing else is in it. */
+function lasting(line: string): string {
+  const left = line.replaceAll(/[^{},]+ expires [^{},]+/g, "").trim();
+  return /\w/.test(left.replace(/^elements =/, "")) ? left : "";
 }
 
 /** All below a folder; what goes while we look is not there. */

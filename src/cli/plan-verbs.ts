@@ -48,12 +48,11 @@ export function addPlanVerbs(
     .allowExcessArguments()
     .action(async (options: PlaceOptions, { args: [verb] }: Command) => {
       // A verb that is mistyped, as of a command that has only verbs.
-      const meant = nearest(
-        verb ?? "",
-        plan.commands.map((one) => one.name()),
-      );
-      if (verb !== undefined)
+      if (verb !== undefined) {
+        const known = plan.commands.map((one) => one.name());
+        const meant = nearest(verb, known);
         plan.error(`error: unknown command '${verb}'${meant ? `\n(Did you mean ${meant}?)` : ""}`);
+      }
       const { previewPlan } = await import("./plan-show.ts");
       await previewPlan(placeOf(options), print);
     });

@@ -1,6 +1,6 @@
+const HOST_USER = "system:host:";
 /** The user name of a host's agent: the common name of its certificates. */
 export const hostUser = (name: string) => `${HOST_USER}${name}`;
-const HOST_USER = "system:host:";
 /** The host whose agent this user is. */
 export const hostOfUser = (user: string) =>
   user.startsWith(HOST_USER) ? user.slice(HOST_USER.length) : undefined;

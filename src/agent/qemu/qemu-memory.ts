@@ -214,7 +214,7 @@ async function takeMemory(
     }
     // An agent died before QEMU was given the rest: which it is has been written down.
     if (record.shared !== "filling") return true;
-    if (!shared) throw new Error("nobody makes it");
+    if (!shared) throw new Error("the agent that copied it for all who share it ended before that was whole");
     const mark = await shared;
     folder.update((now) => ({ ...now, shared: { mark } }));
     return true;

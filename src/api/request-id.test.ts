@@ -1,6 +1,7 @@
 /** One id for a request: in the answer, in the log, and with the object whose wanted state it changes. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Plan, Policy } from "../director/kinds.ts";
+import { Policy } from "../director/kinds.ts";
+import { Plan } from "../director/planning/kinds.ts";
 import { Lease } from "../reconcile/kinds.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { inRequest, REQUEST_ID, requestOf } from "../telemetry/request-id.ts";

@@ -1,5 +1,5 @@
 /** The plan that is meant where none is named. */
-import type { Plan } from "../director/kinds.ts";
+import type { Plan } from "../director/planning/kinds.ts";
 import { UserError } from "./user-error.ts";
 
 /** @param plans those that may be meant @param are what they do, as "ask" @returns its name @throws UserError when there is none (`none` says so), or several are */

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Client, modify } from "../client/client.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
-import { Plan } from "../director/kinds.ts";
+import { Plan } from "../director/planning/kinds.ts";
 import { ApiError } from "../resource/errors.ts";
 import { follow, untilOver } from "./operation.ts";
 

@@ -1,7 +1,7 @@
 /** `vireo plan approve --move …`, and of advice, on the real API. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
-import { Plan } from "../director/kinds.ts";
+import { Plan } from "../director/planning/kinds.ts";
 import { decideWith } from "./plan-decide.ts";
 import { stopWith } from "./plan-stop.ts";
 

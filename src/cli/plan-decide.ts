@@ -2,7 +2,7 @@
 import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
-import { isFinalPlan, isPlanUnderWay, isProposal, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isPlanUnderWay, isProposal, Plan } from "../director/planning/kinds.ts";
 import { type Decision, decide } from "../director/planning/plan-standing.ts";
 import { missing } from "./missing.ts";
 import { onlyPlan } from "./only-plan.ts";

@@ -1,7 +1,7 @@
 /** How `vireo plan show` calls the machines of a plan, and `vireo plan` what would be planned. */
 import { expect, it } from "vitest";
-import type { Plan } from "../director/kinds.ts";
 import type { Previewed } from "../director/planning/answers.ts";
+import type { Plan } from "../director/planning/kinds.ts";
 import { describePlan, describePreview } from "./plan-show.ts";
 
 const planOf = (...machines: [namespace: string, vm: string][]): Plan => ({

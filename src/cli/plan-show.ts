@@ -2,8 +2,8 @@
 import { pathOf } from "../client/paths.ts";
 import { describeEffect, describeMeasured } from "../director/execution/effect-words.ts";
 import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
-import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
 import { type Previewed, previewedFrom } from "../director/planning/answers.ts";
+import { isFinalPlan, type Outlook, Plan } from "../director/planning/kinds.ts";
 import { byAge } from "../resource/object.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { missing } from "./missing.ts";

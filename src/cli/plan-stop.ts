@@ -1,6 +1,6 @@
 /** `vireo plan stop`: a plan that is being carried out goes no further. */
 import { type Client, modify } from "../client/client.ts";
-import { isFinalPlan, isGoingOn, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isGoingOn, Plan } from "../director/planning/kinds.ts";
 import { missing } from "./missing.ts";
 import { onlyPlan } from "./only-plan.ts";
 import { namesOf } from "./plan-show.ts";

@@ -2,7 +2,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Cause, forbiddenField, invalidField, invalidValue } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
-import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
+import type { Policy } from "./kinds.ts";
+import { isFinalPlan, type Plan } from "./planning/kinds.ts";
 import { checkWindows, warnWindows } from "./planning/window-checks.ts";
 import { againstOthers } from "./rules/against-others.ts";
 import { contradictions } from "./rules/contradictions.ts";

@@ -10,7 +10,8 @@ import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
 import { Event } from "../reconcile/kinds.ts";
-import { Plan, Policy } from "./kinds.ts";
+import { Policy } from "./kinds.ts";
+import { Plan } from "./planning/kinds.ts";
 import { startDirector } from "./testing/planner.ts";
 
 let estate: Estate;

@@ -1,7 +1,8 @@
 /** What the director's pages are for: policies and what else it goes by, its plans, and what came of them. */
 import { expect, it } from "vitest";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
-import { Plan, Policy } from "../../src/director/kinds.ts";
+import { Policy } from "../../src/director/kinds.ts";
+import { Plan } from "../../src/director/planning/kinds.ts";
 import { Site } from "../../src/director/sites.ts";
 import { PowerPolicy } from "../../src/power/policies/kinds.ts";
 import { until } from "../../test/support/stack.ts";

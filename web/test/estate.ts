@@ -1,7 +1,8 @@
 /** Machines of two policies: on the map, in the table and on their pages, and while a plan of which one move is approved moves one of them. */
 import { expect, it } from "vitest";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
-import { Plan, Policy } from "../../src/director/kinds.ts";
+import { Policy } from "../../src/director/kinds.ts";
+import { Plan } from "../../src/director/planning/kinds.ts";
 import { type Stack, until } from "../../test/support/stack.ts";
 import { type Page, violations } from "./browser.ts";
 import type { Ui } from "./site.ts";

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, it } from "vitest";
-import { Plan } from "../../src/director/kinds.ts";
+import { Plan } from "../../src/director/planning/kinds.ts";
 import { ROOT } from "../../test/support/stack.ts";
 import { type Page, signIn, violations, visit } from "./browser.ts";
 import type { Ui } from "./site.ts";

@@ -5,7 +5,7 @@ import { openControlPlane, type TestControlPlane, until } from "../../compute/te
 import { openEstate } from "../../compute/testing/estate.ts";
 import { type Clock, systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
-import { Plan } from "../kinds.ts";
+import { Plan } from "../planning/kinds.ts";
 import { runPlanner } from "../planning/planner.ts";
 
 import { UseHistory } from "./history.ts";

@@ -5,7 +5,7 @@ import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
-import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
+import type { BothHosts, Effect, HostFigures, Plan } from "../planning/kinds.ts";
 import { keyOf, type Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";

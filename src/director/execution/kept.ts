@@ -2,7 +2,8 @@
 
 import { byAge, type ObjectMeta } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
-import { endOf, isFinalPlan, isRejected, type Plan, type Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
+import { endOf, isFinalPlan, isRejected, type Plan } from "../planning/kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
 export const HOLD_MS = 24 * 3_600_000;

@@ -2,8 +2,9 @@
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { apply } from "../estate/moved.ts";
-import type { Plan, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
 import { leastGain, PLAN_DEFAULTS } from "../planning/draft.ts";
+import type { Plan } from "../planning/kinds.ts";
 import { describeMeasured } from "./effect-words.ts";
 import { experienceOf } from "./experience.ts";
 import { figuresOf, predict } from "./figures.ts";

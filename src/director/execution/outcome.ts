@@ -1,6 +1,6 @@
 /** What came of a move, in figures and in a sentence, beside what was predicted. Pure. */
 import type { Migration } from "../../compute/migrations/kinds.ts";
-import type { BothHosts, Effect } from "../kinds.ts";
+import type { BothHosts, Effect } from "../planning/kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { describeEffect } from "./effect-words.ts";
 import { tookOf } from "./experience.ts";

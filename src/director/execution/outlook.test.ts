@@ -1,7 +1,8 @@
 /** The estate before and after a plan: what it tells, what it does not know, and what comes first. */
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import type { EstateFigures, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
+import type { EstateFigures } from "../planning/kinds.ts";
 import { GiB, hostView, machineView } from "../testing/views.ts";
 import { outlookOf } from "./outlook.ts";
 import { changesOf, untoldOf } from "./outlook-words.ts";

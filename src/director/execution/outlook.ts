@@ -3,7 +3,7 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
-import type { EstateFigures, HostFigures, Outlook } from "../kinds.ts";
+import type { EstateFigures, HostFigures, Outlook } from "../planning/kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 import { hostFigures } from "./figures.ts";

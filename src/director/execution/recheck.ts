@@ -2,7 +2,8 @@
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import type { Plan, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
+import type { Plan } from "../planning/kinds.ts";
 import { automationOf, Budget, quietFor } from "../planning/limits.ts";
 import { keyOf, type Move } from "../planning/plan.ts";
 import { nameOf, obstacle, policiesOf } from "../rules/rules.ts";

@@ -3,8 +3,8 @@ import { isResource } from "../../client/answers.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { isFields } from "../../resource/fields.ts";
 import type { Kept, undoing } from "../execution/undo.ts";
-import type { Plan } from "../kinds.ts";
 import type { Explanation } from "./explain.ts";
+import type { Plan } from "./kinds.ts";
 import type { Placement } from "./place.ts";
 
 /** What GET answers; POST with `placement`. */

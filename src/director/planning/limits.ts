@@ -5,8 +5,9 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { localTime } from "../estate/local-time.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
-import type { Plan, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
 import { nameOf, policiesOf } from "../rules/rules.ts";
+import type { Plan } from "./kinds.ts";
 import { describeWindow } from "./policy-words.ts";
 import { endOfAll, holds } from "./windows.ts";
 

@@ -6,8 +6,9 @@ import { until } from "../../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { Event } from "../../reconcile/kinds.ts";
 import { getCondition } from "../../resource/object.ts";
-import { Plan, Policy } from "../kinds.ts";
+import { Policy } from "../kinds.ts";
 import { startDirector } from "../testing/planner.ts";
+import { Plan } from "./kinds.ts";
 
 let estate: Estate;
 let stop: () => Promise<void>;

@@ -9,10 +9,10 @@ import { type Condition, getCondition, setCondition } from "../../resource/objec
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { READ } from "../estate/read-estate.ts";
-import type { Plan } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { retryAt } from "./draft.ts";
 import { isLeftForMemory, judgeMemory, MEMORY_FAILING, type MemoryVerdict } from "./failing-memory.ts";
+import type { Plan } from "./kinds.ts";
 import { automationOf } from "./limits.ts";
 import { place } from "./place.ts";
 import type { DirectorContext } from "./scheduler.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Plan } from "../kinds.ts";
+import type { Plan } from "./kinds.ts";
 import { decide, isCarriedOut, isPlanUnderWay, isProposal } from "./plan-standing.ts";
 
 const move = (vm: string) => ({

@@ -1,5 +1,5 @@
 /** How a plan stands, and whose word it waits for. Pure, and without the kind's schema: the web UI asks, too. */
-import type { Plan } from "../kinds.ts";
+import type { Plan } from "./kinds.ts";
 
 const FINAL_PLAN = ["Succeeded", "Failed", "Superseded", "Rejected"];
 /** Nothing of it is done any more. */

@@ -3,8 +3,9 @@ import { expect, it } from "vitest";
 import type { Client } from "../../client/client.ts";
 import { until } from "../../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../../compute/testing/estate.ts";
-import { isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { Policy } from "../kinds.ts";
 import { startPlanner } from "../testing/planner.ts";
+import { isFinalPlan, Plan } from "./kinds.ts";
 import { isKnown, whyAgain } from "./planner.ts";
 
 type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];

@@ -18,17 +18,9 @@ import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { proveSurvival } from "../failover/failover.ts";
-import {
-  AUTOMATIONS,
-  endOf,
-  isPlanOpen,
-  isPlanUnderWay,
-  isProposal,
-  isRejected,
-  Plan,
-  Policy,
-} from "../kinds.ts";
+import { Policy } from "../kinds.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
+import { AUTOMATIONS, endOf, isPlanOpen, isPlanUnderWay, isProposal, isRejected, Plan } from "./kinds.ts";
 import { tellHosts, tellMemory } from "./maintenance.ts";
 import type { Move } from "./plan.ts";
 import { tellPolicies } from "./policy-status.ts";

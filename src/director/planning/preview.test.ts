@@ -2,7 +2,8 @@
 import { expect, it } from "vitest";
 import { describePreview } from "../../cli/plan-show.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import type { Plan, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
+import type { Plan } from "./kinds.ts";
 import { previewOf } from "./preview.ts";
 
 const GiB = 2 ** 30;

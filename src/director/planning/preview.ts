@@ -8,8 +8,8 @@ import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { failoverFaults, proveSurvival } from "../failover/failover.ts";
-import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
+import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "./kinds.ts";
 import { satisfied } from "./policy-status.ts";
 import { holdForApproved, Planning } from "./under-way.ts";
 

@@ -17,7 +17,7 @@ import { Image } from "../../images/kinds.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { UsageHistory } from "../estate/usage-history.ts";
-import { Plan } from "../kinds.ts";
+import { Plan } from "./kinds.ts";
 import { directorSubresources } from "./subresources.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-director-"));

@@ -31,13 +31,13 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
-import { Plan } from "../kinds.ts";
 import type { PowerInput } from "../power/input.ts";
 import { deciding, explainForecast, type Verdict, whyOf } from "../power/power.ts";
 import { forecastOf, readPower } from "../power/power-reconciler.ts";
 import { policyFor } from "../power/standing.ts";
 import type { Placed, PowerTold, Undoing } from "./answers.ts";
 import { type Explanation, explain } from "./explain.ts";
+import { Plan } from "./kinds.ts";
 import { place } from "./place.ts";
 import { previewOf } from "./preview.ts";
 

@@ -4,10 +4,11 @@ import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { apply } from "../estate/moved.ts";
 import { Forecaster } from "../execution/forecast.ts";
-import type { Plan, Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
 import { anyEstate, HOSTS as HOSTS_OF_ANY, MACHINES } from "../testing/any-estate.ts";
 import { estateOf, GiB, hostView, machineView, policyOf } from "../testing/views.ts";
+import type { Plan } from "./kinds.ts";
 import type { Move } from "./plan.ts";
 import { holdForApproved, Planning } from "./under-way.ts";
 

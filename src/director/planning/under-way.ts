@@ -5,7 +5,7 @@
  * Plans that users approved or asked for are left alone, and so are their machines. Pure.
  */
 import type { Estate } from "../estate/estate.ts";
-import { calledOff, isHeld, isPlanOpen, isPlanUnderWay, isProposal, type Plan } from "../kinds.ts";
+import { calledOff, isHeld, isPlanOpen, isPlanUnderWay, isProposal, type Plan } from "./kinds.ts";
 import { keyOf, type Move, PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
 
 type Automation = Plan["spec"]["automation"];

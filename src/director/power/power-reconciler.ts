@@ -14,7 +14,7 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
 import { inPieces, READ, readEstate } from "../estate/read-estate.ts";
-import { Plan } from "../kinds.ts";
+import { Plan } from "../planning/kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { movesUnderWay } from "../planning/under-way.ts";
 import { DemandShape } from "./demand.ts";

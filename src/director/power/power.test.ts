@@ -14,7 +14,7 @@ import { Event } from "../../reconcile/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { SteppedClock } from "../../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
-import { Plan } from "../kinds.ts";
+import { Plan } from "../planning/kinds.ts";
 import { runScheduler } from "../planning/scheduler.ts";
 import { readPower, runHostPower } from "./power-reconciler.ts";
 

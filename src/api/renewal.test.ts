@@ -55,7 +55,7 @@ const fromNow = (pem: string) => new X509Certificate(pem).validToDate.getTime() 
 describe("certificates that run out soon", () => {
   it("of the API server: new connections are shown a new one while it runs", async () => {
     const before = await shown();
-    await vi.waitFor(async () => expect(await shown()).not.toBe(before), 5000);
+    await vi.waitFor(async () => expect(await shown()).not.toBe(before), 15_000);
   });
 
   it("of a host: renewed by the present one, without a token, and used by its client", async () => {
@@ -183,7 +183,7 @@ describe("the certificate of the streams between hosts, which QEMUs are lent", (
       checkMs: 20,
       onRenewed: () => {},
     });
-    await vi.waitFor(() => expect(lent("client-cert.pem")).toContain("BEGIN CERTIFICATE"), 5000);
+    await vi.waitFor(() => expect(lent("client-cert.pem")).toContain("BEGIN CERTIFICATE"), 15_000);
     stop.abort();
     await kept;
   });

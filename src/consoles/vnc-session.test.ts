@@ -39,7 +39,7 @@ afterEach(() => {
 it("a viewer that says nothing is given up, and not greeted again", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const { ended } = attend();
-  await vi.waitFor(() => expect(viewer.readableLength).toBe(12));
+  await vi.waitFor(() => expect(viewer.readableLength).toBe(12), 15_000);
   vi.advanceTimersByTime(30_000);
   expect(await ended).toEqual(new ProtocolError("the viewer did not answer in time"));
   expect(await ended).toBeInstanceOf(ProtocolError);
@@ -60,6 +60,6 @@ it("what a viewer says wrong is why its session ends, also when it says so betwe
   second.qemu.destroy();
   expect(await second.ended).toBe("cut off");
   far.write(Buffer.from([78]));
-  await vi.waitFor(() => expect(near.readableLength + near.writableLength).toBe(0));
+  await vi.waitFor(() => expect(near.readableLength + near.writableLength).toBe(0), 15_000);
   expect(await attend().ended).toMatchObject({ message: expect.stringMatching(/type 78/) });
 });

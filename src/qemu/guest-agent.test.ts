@@ -63,7 +63,7 @@ it("that is busy keeps nobody waiting longer than he would, and is understood af
     expect(await freeze).toBe(1);
     expect(await askGuestAgent(path, "guest-ping", 5000)).toBe(1);
   });
-}, 5000);
+});
 
 describe("a program in the guest", () => {
   /** A qemu-ga that answers each command by its name. */

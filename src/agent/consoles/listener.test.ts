@@ -56,7 +56,7 @@ it("a console that is had only after the control plane has hung up is closed", a
     listener.close();
     rmSync(folder, { recursive: true });
   }
-}, 5000);
+});
 
 it("answers neither a host nor what is lent to its QEMUs", async () => {
   const folder = mkdtempSync(join(tmpdir(), "vireo-listener-"));

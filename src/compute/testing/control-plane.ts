@@ -42,7 +42,7 @@ export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false>,
   seen: () => Promise<unknown> = async () => undefined,
-  timeoutMs = 5000,
+  timeoutMs = 15_000,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

@@ -2,7 +2,8 @@
  * The audit log: who changed what, who was refused, who read secrets. Lines of JSON, each with the SHA-256 of the line before, so that a line
  * that was changed, taken out, or moved is found (`vireo audit verify`). Contents of objects are never in it.
  *
- * A line is written before its answer leaves, and is on the disk within a second (FLUSH_MS). Every control plane writes a chain of its own:
+ * A line is written before its answer leaves, and is on the disk within a second (FLUSH_MS). While it cannot be written (a full disk), nothing is begun that
+ * would need one (audit-requests.ts); what was under way is kept in memory until it can. Every control plane writes a chain of its own:
  * NAME.jsonl, and what was rotated away as NAME.N.jsonl, N counting up.
  */
 import { createHash } from "node:crypto";
@@ -51,9 +52,21 @@ export class AuditLog {
   #bytes: number;
   #previous: string;
   #dirty = false;
+  /** In order: what could not be written yet. */
+  readonly #waiting: AuditRecord[] = [];
+  #trouble: string | undefined;
+  readonly #tell: (why: string | undefined) => void;
 
-  /** Goes on with the chain that is there. A last line that a crash has cut is taken out: its answer never left. */
-  constructor(folder: string, name: string, options: { maxBytes?: number } = {}) {
+  /**
+   * Goes on with the chain that is there. A last line that a crash has cut is taken out: its answer never left.
+   * @param options.tell why it cannot be written since now; undefined: it can again
+   */
+  constructor(
+    folder: string,
+    name: string,
+    options: { maxBytes?: number; tell?: (why: string | undefined) => void } = {},
+  ) {
+    this.#tell = options.tell ?? (() => {});
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#folder = folder;
     this.#name = name;
@@ -63,28 +76,64 @@ export class AuditLog {
     ftruncateSync(this.#fd, bytes);
     this.#bytes = bytes;
     this.#previous = last === undefined ? this.#endOfRotated() : hashOf(last);
-    this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
+    this.#timer = setInterval(() => this.#write(), FLUSH_MS).unref();
   }
 
   get #path(): string {
     return join(this.#folder, `${this.#name}.jsonl`);
   }
 
+  /** Why it cannot be written, for users; undefined: it can. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  /** Never throws: what cannot be written is kept, and tried again each second. */
   record(record: AuditRecord): void {
-    const line = JSON.stringify({ ...record, previous: this.#previous });
-    const bytes = Buffer.from(`${line}\n`);
-    // In one piece: a crash leaves a whole line or a cut one at the end, never two mixed.
-    writeSync(this.#fd, bytes);
-    this.#previous = hashOf(line);
-    this.#bytes += bytes.length;
-    this.#dirty = true;
-    if (this.#bytes > this.#maxBytes) this.#rotate();
+    this.#waiting.push(record);
+    if (this.#trouble === undefined) this.#write({ flush: false });
   }
 
   close(): void {
     clearInterval(this.#timer);
-    this.#flush();
+    this.#write();
     closeSync(this.#fd);
+  }
+
+  #write({ flush } = { flush: true }): void {
+    let why: string | undefined;
+    try {
+      for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+        this.#append(next);
+        this.#waiting.shift();
+      }
+      if (flush) this.#flush();
+    } catch (error) {
+      why = `the audit log in ${this.#folder} cannot be written: ${error instanceof Error ? error.message : error}`;
+    }
+    if (why === this.#trouble) return;
+    this.#trouble = why;
+    this.#tell(why);
+  }
+
+  /** @throws what the disk does; then the file and the chain are as before */
+  #append(record: AuditRecord): void {
+    if (this.#bytes > this.#maxBytes) this.#rotate();
+    // What an attempt before may have left of a line would be glued to this one.
+    if (this.#trouble !== undefined) ftruncateSync(this.#fd, this.#bytes);
+    const line = JSON.stringify({ ...record, previous: this.#previous });
+    const bytes = Buffer.from(`${line}\n`);
+    // In one piece: a crash leaves a whole line or a cut one at the end, never two mixed.
+    const written = writeSync(this.#fd, bytes);
+    if (written < bytes.length) {
+      ftruncateSync(this.#fd, this.#bytes);
+      throw new Error(
+        `only ${written} of the ${bytes.length} bytes of a line could be written: is the disk full?`,
+      );
+    }
+    this.#previous = hashOf(line);
+    this.#bytes += bytes.length;
+    this.#dirty = true;
   }
 
   #flush(): void {
@@ -94,10 +143,18 @@ export class AuditLog {
 
   #rotate(): void {
     this.#flush();
-    closeSync(this.#fd);
     const number = Math.max(0, ...rotated(this.#folder, this.#name)) + 1;
-    renameSync(this.#path, join(this.#folder, `${this.#name}.${number}.jsonl`));
-    this.#fd = openSync(this.#path, "a+", 0o600);
+    const away = join(this.#folder, `${this.#name}.${number}.jsonl`);
+    renameSync(this.#path, away);
+    let fd: number;
+    try {
+      fd = openSync(this.#path, "a+", 0o600);
+    } catch (error) {
+      renameSync(away, this.#path);
+      throw error;
+    }
+    closeSync(this.#fd);
+    this.#fd = fd;
     this.#bytes = 0;
   }
 

@@ -13,7 +13,8 @@ import { ApiError, isApiError } from "../resource/errors.ts";
 import { exposition } from "../telemetry/metrics.ts";
 import { inRequest, requestIdFrom } from "../telemetry/request-id.ts";
 import { inSpan } from "../telemetry/tracing.ts";
-import type { AuditLog, AuditRecord } from "./audit.ts";
+import type { AuditLog } from "./audit.ts";
+import { auditAnswer, auditHealth, requireAudit } from "./audit-requests.ts";
 import { ANONYMOUS, authenticate, type Login } from "./authenticate.ts";
 import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
@@ -136,7 +137,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const oidc = options.oidc && new Oidc(options.oidc, log);
   const pages = new Pages(served, {
     version: options.version ?? "0.0.0",
-    health: async () => [...((await options.health?.()) ?? []), ...(oidc ? [oidc.health()] : [])],
+    health: async () => [
+      ...((await options.health?.()) ?? []),
+      ...(options.audit ? [auditHealth(options.audit)] : []),
+      ...(oidc ? [oidc.health()] : []),
+    ],
   });
   const anyAddress = ["0.0.0.0", "::"].includes(options.host);
   const names = [...(anyAddress ? [] : [options.host]), ...(options.names ?? [])];
@@ -156,6 +161,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
     if (await options.ui?.answer(exchange)) return;
+    if (options.audit) requireAudit(options.audit, exchange);
     const known = { tokens: pki.tokens, oidc, sessions: options.sessions };
     // Before a session that has ended is refused: this is the way to a new one.
     if (path.length === 1 && path[0] === "session" && options.sessions)
@@ -203,7 +209,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       user: ANONYMOUS,
       ...(upgrade ? { upgrade } : {}),
       onAnswer: (code) => {
-        if (options.audit && isAudited(exchange, code)) options.audit.record(auditRecord(exchange, code));
+        if (options.audit) auditAnswer(options.audit, exchange, code);
       },
     };
     const started = performance.now();
@@ -221,7 +227,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         }),
       );
     } catch (error) {
-      await refuse(exchange, error, log);
+      // That the refusal itself cannot be recorded is another one, which needs not be.
+      await refuse(exchange, error, log).catch((second: unknown) => refuse(exchange, second, log));
     }
     const ms = performance.now() - started;
     measureRequest(exchange, ms / 1000);
@@ -241,7 +248,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { connections, times } = options;
   const server = createListener({
     tls: secureContext(),
-    handle: (request, response, upgrade) => void handle(request, response, upgrade),
+    handle: (request, response, upgrade) => {
+      handle(request, response, upgrade).catch((error: unknown) => {
+        // Not even the refusal could be told: this one request ends, the server does not.
+        response.destroy();
+        log?.error("request failed", { method: request.method, error });
+      });
+    },
     ...(connections === undefined ? {} : { connections }),
     ...(times === undefined ? {} : { times }),
     onRefused: (count, address) => log?.error("connections refused", { count, address, why: "too many" }),
@@ -303,25 +316,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 function widthOf({ request, path, query }: Exchange): number {
   const isCollection = request.method === "GET" && path[0] === "apis" && [4, 6].includes(path.length);
   return isCollection && !query.has("limit") ? WIDE : 1;
-}
-
-/** Writes, refusals, consoles, and reads of secrets. */
-function isAudited({ request, path, isAudited }: Exchange, code: number): boolean {
-  const isRead = (request.method === "GET" || request.method === "HEAD") && !isAudited;
-  return !isRead || code === 401 || code === 403 || path.includes("secrets") || path[0] === "backup";
-}
-
-function auditRecord({ request, id, user, asked, path }: Exchange, code: number): AuditRecord {
-  return {
-    time: new Date().toISOString(),
-    request: id,
-    user: user.name,
-    ...(asked && asked.name !== user.name ? { impersonatedBy: asked.name } : {}),
-    from: request.socket.remoteAddress ?? "",
-    verb: request.method ?? "",
-    path: `/${path.join("/")}`,
-    code,
-  };
 }
 
 /** @throws ApiError Forbidden */

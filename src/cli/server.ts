@@ -97,6 +97,10 @@ export async function server(
   protectFromOom();
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
+  const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"), {
+    tell: (why) =>
+      why === undefined ? log.info("audit.writes") : log.error("audit.unwritable", { error: why }),
+  });
   const { store, trouble } = writableStore(
     measuredStore(
       await openStore(options.store ?? paths.store).catch((error: unknown) => {
@@ -104,6 +108,8 @@ export async function server(
       }),
     ),
     (why) => (why === undefined ? log.info("store.writes") : log.error("store.unwritable", { error: why })),
+    // Hosts cannot tell that they are there then, either: nobody may conclude anything from that.
+    () => audit.trouble,
   );
   collectProcessMetrics();
   // Backups are made of the store itself, in which Secrets are sealed.
@@ -115,7 +121,6 @@ export async function server(
   });
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
-  const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const tickets = new Tickets(store);
   const signer = signerOf(pki.derived("image signatures"));
   await removeEarlierLogs(paths.logs).catch((error: unknown) => log.warn("builds.logs", { error }));

@@ -2,10 +2,15 @@
 import { overlay } from "./overlay.ts";
 import { NotWritten, type Store } from "./store.ts";
 
-/** @param tell what is wrong since now, for users; undefined: nothing any more. @returns the store, and what is wrong now */
+/**
+ * @param tell what is wrong since now, for users; undefined: nothing any more.
+ * @param blocked why nothing may be written now although the store itself could
+ * @returns the store, and what is wrong now
+ */
 export function writableStore(
   inner: Store,
   tell: (why: string | undefined) => void,
+  blocked: () => string | undefined = () => undefined,
 ): { store: Store; trouble: () => string | undefined } {
   let trouble: string | undefined;
   const change = (why: string | undefined) => {
@@ -24,7 +29,10 @@ export function writableStore(
     }
   };
   const store = overlay(inner, {
-    commit: (write) => looked(inner.commit(write)),
+    commit: (write) => {
+      const why = blocked();
+      return looked(why === undefined ? inner.commit(write) : Promise.reject(new NotWritten(why)));
+    },
     compact: (revision) => looked(inner.compact(revision)),
   });
   return { store, trouble: () => trouble };

@@ -1,6 +1,7 @@
 /** What an image is made of and how: the recipe that Images and ImageBuilds have. Pure. */
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
+import { canonical } from "../resource/canonical.ts";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
 import { Archive, Branding, Mirror, Repository, User } from "./recipe-parts.ts";
 import { KERNELS, MODES, PROFILES } from "./releases/release.ts";
@@ -229,15 +230,6 @@ export const bytesOf = ({
   encoding,
 }: Pick<NonNullable<Recipe["files"]>[number], "content" | "encoding">) =>
   Buffer.from(content, encoding ?? "utf8");
-
-/** JSON in which the order of fields does not count. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
-}
 
 /** @returns sha256 in hexadecimal of any JSON value, however its fields are ordered */
 export const digestOf = (value: unknown) => createHash("sha256").update(canonical(value)).digest("hex");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { type TObject, Type } from "typebox";
 import { describe, expect, it } from "vitest";
-import { Name, Quantity, Words } from "./kind.ts";
+import { AS_SET, keyedBy, Name, Quantity, Words } from "./kind.ts";
 import { applyDefaults, pruneUnknown, type Schema, validate } from "./schema.ts";
 
 const Disk = Type.Object({
@@ -167,6 +167,27 @@ describe("validation", () => {
       expect(error).toContain("spec.disks[0].name: Invalid value");
     },
   );
+
+  it("finds what is in a list twice by its keys, or by all of it in whatever order its fields are", () => {
+    const lists: TObject = Type.Object({
+      keyed: Type.Array(Type.Any(), keyedBy("name", "port")),
+      set: Type.Array(Type.Any(), AS_SET),
+    });
+    const keyed = [{ name: "a", port: 1 }, { name: "a" }, { port: 1, name: "a", size: 2 }, { name: "a" }];
+    const set = [{ a: 1, b: [2] }, { a: 1, b: [3] }, { b: [2], a: 1 }, "1", 1, "__proto__", "1"];
+    expect(validate({ keyed, set }, lists).map(({ field }) => field)).toEqual([
+      "keyed[2]",
+      "keyed[3]",
+      "set[2]",
+      "set[6]",
+    ]);
+  });
+
+  // Comparing each with each takes minutes.
+  it("looks through a list of 300,000 once", () => {
+    const keys = Array.from({ length: 300_000 }, (_, i) => `ssh-${i.toString(36)}`);
+    expect(validate(keys, Type.Array(Type.String(), AS_SET))).toEqual([]);
+  });
 
   it("reports everything that is wrong at once", () => {
     expect(errorsOf({ cpus: 0, mode: "odd", disks: [{}] })).toHaveLength(4);

@@ -3,7 +3,7 @@
  * of Kubernetes' API server, which kubectl prints as they are; sizes have our own (quantity.ts).
  */
 
-import { isDeepStrictEqual } from "node:util";
+import { canonical } from "./canonical.ts";
 import type { Cause } from "./errors.ts";
 import { isFields } from "./fields.ts";
 import { formatBytes, parseBytes, QuantityError } from "./quantity.ts";
@@ -144,14 +144,20 @@ function duplicates(list: readonly unknown[], schema: Schema, path: string): Cau
   const type = schema["x-kubernetes-list-type"];
   const keys = type === "map" ? schema["x-kubernetes-list-map-keys"] : undefined;
   if (!keys && type !== "set" && !schema.uniqueItems) return [];
-  const identity = (item: unknown): unknown =>
-    keys ? Object.fromEntries(keys.map((key) => [key, isFields(item) ? item[key] : undefined])) : item;
-  const seen = list.map(identity);
-  return seen.flatMap((id, i) =>
-    seen.findIndex((other) => isDeepStrictEqual(other, id)) < i
-      ? [{ field: `${path}[${i}]`, reason: "FieldValueDuplicate", message: `Duplicate value: ${shown(id)}` }]
-      : [],
-  );
+  const seen = new Set<string>();
+  return list.flatMap((item, i) => {
+    const id = keys
+      ? Object.fromEntries(keys.map((key) => [key, isFields(item) ? item[key] : undefined]))
+      : item;
+    const text = canonical(id);
+    if (!seen.has(text)) {
+      seen.add(text);
+      return [];
+    }
+    return [
+      { field: `${path}[${i}]`, reason: "FieldValueDuplicate", message: `Duplicate value: ${shown(id)}` },
+    ];
+  });
 }
 
 /** @returns everything that is wrong, with the path of each field */

@@ -29,6 +29,8 @@ export class GarbageCollector {
   readonly #byPlural: ReadonlyMap<string, Kind>;
   readonly #types: ReadonlySet<string>;
   readonly #namespaces: Namespaces;
+  /** Namespaces whose contents are being deleted; again: something has gone since. */
+  readonly #emptying = new Map<string, "once" | "again">();
 
   constructor(
     service: Pick<Service, "delete" | "patch">,
@@ -73,7 +75,10 @@ export class GarbageCollector {
       if (owner) await this.#goOn(owner);
     }
     const namespace = this.#namespaces.waitingFor(object);
-    if (namespace) await this.#goOn(namespace);
+    if (!namespace) return;
+    // What was refused because of this one (a machine of which it is a clone) may go now.
+    await this.#empty(namespace.object.metadata.name);
+    await this.#goOn(this.#namespaces.waitingFor(object) ?? namespace);
   }
 
   /** Deletes the object when none of its owners is there any more, else takes the missing ones out of its references. */
@@ -87,7 +92,7 @@ export class GarbageCollector {
 
   /** The dependents of an owner that is deleted in the foreground. */
   async deleteDependents(owner: Resource): Promise<void> {
-    if (isNamespaceObject(owner)) return this.#deleteContents(owner.metadata.name);
+    if (isNamespaceObject(owner)) return this.#empty(owner.metadata.name);
     const { uid = "" } = owner.metadata;
     await Promise.all(
       this.#cache.ownedBy(uid).map((dependent) => {
@@ -99,12 +104,27 @@ export class GarbageCollector {
     );
   }
 
-  /** What has owners goes with them, in their way. */
+  /** Deletes all that is in a namespace, and again what is left for as long as something goes; once at a time, whoever asks. */
+  async #empty(namespace: string): Promise<void> {
+    const isUnderWay = this.#emptying.has(namespace);
+    this.#emptying.set(namespace, "again");
+    if (isUnderWay) return;
+    while (this.#emptying.get(namespace) === "again") {
+      this.#emptying.set(namespace, "once");
+      await this.#deleteContents(namespace);
+    }
+    this.#emptying.delete(namespace);
+  }
+
+  /** What has owners in the same namespace goes with them, in their way. */
   async #deleteContents(namespace: string): Promise<void> {
-    const contents = this.#namespaces
-      .contentsOf(namespace)
-      .filter(({ object }) => !object.metadata.ownerReferences?.some(({ uid }) => this.#cache.hasUid(uid)));
-    await Promise.all(contents.map((cached) => this.#delete(cached, "Background")));
+    const contents = this.#namespaces.contentsOf(namespace);
+    const uids = new Set(contents.map(({ object }) => object.metadata.uid));
+    const due = contents.filter(
+      ({ object: { metadata } }) =>
+        !metadata.deletionTimestamp && !metadata.ownerReferences?.some(({ uid }) => uids.has(uid)),
+    );
+    await Promise.all(due.map((cached) => this.#delete(cached, "Background")));
   }
 
   /** Everything that a crash may have left half done. */

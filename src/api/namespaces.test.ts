@@ -3,6 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { VirtualMachine } from "../compute/kinds.ts";
+import { Migration } from "../compute/migrations/kinds.ts";
+import { Plan } from "../director/planning/kinds.ts";
+import { KINDS } from "../kinds.ts";
 import { register } from "../resource/kind.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
@@ -115,6 +119,59 @@ it.each(["Orphan", "Background", "Foreground"] as const)(
     expect((await client.list(Machine)).items).toEqual([]);
   },
 );
+
+it("what an object outside of it owns goes, too: the migration of a plan", async () => {
+  await close();
+  await open([...KINDS]);
+  await create("shop");
+  const move = { namespace: "shop", vm: "web", from: "a", to: "b", reason: "r", expected: "e" };
+  const plan = await client.create(Plan, {
+    metadata: { name: "plan-1" },
+    spec: { trigger: "t", automation: "act", moves: [move] },
+  });
+  const { name, uid = "" } = plan.metadata;
+  const ownerReferences = [{ apiVersion: plan.apiVersion, kind: plan.kind, name, uid }];
+  await client.create(Migration, {
+    metadata: { name: "plan-1-0", namespace: "shop", ownerReferences },
+    spec: { vm: "web", to: "b", plan: name },
+  });
+  await remove("shop");
+  expect(await namespaces()).toEqual(["default"]);
+  expect((await client.list(Migration)).items).toEqual([]);
+  expect(await client.get(Plan, { name })).toBeDefined();
+});
+
+it("what may not go before something else is deleted when that has gone: a machine after its linked clones", async () => {
+  await close();
+  await open([...KINDS]);
+  await create("shop");
+  const machine = (name: string, source?: { vm: string }) =>
+    client.create(VirtualMachine, {
+      metadata: { name, namespace: "shop", finalizers: ["vireo.dev/volumes"] },
+      spec: { image: "web", memory: "64Mi", ...(source ? { source } : {}) },
+    });
+  const { metadata } = await machine("base");
+  const source = { mode: "Linked", ready: true, message: "", vm: "base", vmUid: metadata.uid };
+  for (const name of ["one", "two"]) {
+    await machine(name, { vm: "base" });
+    const at = { name, namespace: "shop" };
+    await client.patch(VirtualMachine, at, { status: { source } }, { subresource: "status" });
+  }
+  await remove("shop");
+  const deleted = async () =>
+    (await client.list(VirtualMachine)).items
+      .filter(({ metadata }) => metadata.deletionTimestamp)
+      .map(({ metadata }) => metadata.name);
+  const destroyed = (name: string) =>
+    client.patch(VirtualMachine, { name, namespace: "shop" }, { metadata: { finalizers: null } });
+  expect(await deleted()).toEqual(["one", "two"]);
+  await destroyed("one");
+  expect(await deleted()).toEqual(["two"]);
+  await destroyed("two");
+  expect(await deleted()).toEqual(["base"]);
+  await destroyed("base");
+  expect(await namespaces()).toEqual(["default"]);
+});
 
 it("of creations and a deletion at the same time, no object is left without its namespace", async () => {
   for (let round = 0; round < 10; round++) {

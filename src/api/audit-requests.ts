@@ -17,13 +17,13 @@ export function requireAudit({ trouble }: AuditLog, exchange: Exchange): void {
 const unrecorded = (trouble: string) =>
   new ApiError("ServiceUnavailable", `${trouble}. Until it can, nothing is changed and no secret is read`);
 
-/** Just before an answer leaves. @throws ApiError ServiceUnavailable in the place of a refusal that cannot be recorded */
+/** Just before an answer leaves. @throws ApiError ServiceUnavailable in the place of what cannot be recorded */
 export function auditAnswer(audit: AuditLog, exchange: Exchange, code: number): void {
   if (!isAudited(exchange, code)) return;
   if (audit.trouble !== undefined) {
     if (code === 503) return;
-    // What is done, or may be, waits in memory; refusals could be any number.
-    if (code >= 400 && code < 500) throw unrecorded(audit.trouble);
+    // Writes that are done, or may be, wait in memory; of all else there could be any number.
+    if (!isWrite(exchange) || (code >= 400 && code < 500)) throw unrecorded(audit.trouble);
   }
   audit.record(recordOf(exchange, code));
 }

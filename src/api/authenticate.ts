@@ -4,6 +4,7 @@ import { TLSSocket } from "node:tls";
 import { ApiError } from "../resource/errors.ts";
 import { MIGRATIONS } from "../resource/host-name.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
+import { isStillGood, type Proof } from "./proof.ts";
 import type { User } from "./service.ts";
 import { refuseForeignWrite, type Sessions } from "./sessions.ts";
 import { hashOf, type Tokens } from "./tokens.ts";
@@ -14,8 +15,7 @@ const AUTHENTICATED = "system:authenticated";
 /** Somebody who has shown who he is. */
 export interface Login {
   user: User;
-  /** Whether what he has shown is still good: not run out, not revoked. Cheap: it is asked every few seconds of each watch. */
-  isGood: () => boolean;
+  by: Proof;
 }
 
 /** By what logins are judged. */
@@ -35,7 +35,7 @@ const refused = (what: string, options?: ErrorOptions) =>
  */
 export async function authenticate(request: IncomingMessage, known: Known): Promise<Login> {
   const { authorization } = request.headers;
-  if (authorization === undefined) return (await bySession(request, known)) ?? byCertificate(request);
+  if (authorization === undefined) return (await bySession(request, known)) ?? byCertificate(request, known);
   const token = /^Bearer +([\x21-\x7e]+)$/i.exec(authorization)?.[1];
   const login = token === undefined ? undefined : await byToken(token, known);
   if (!login) throw unknownToken();
@@ -44,9 +44,9 @@ export async function authenticate(request: IncomingMessage, known: Known): Prom
 
 const unknownToken = (options?: ErrorOptions) =>
   refused("the bearer token is not known or has run out", options);
-const authenticated = ({ user: { name, groups }, isGood }: Login): Login => ({
+const authenticated = ({ user: { name, groups }, by }: Login): Login => ({
   user: { name, groups: [...groups, AUTHENTICATED] },
-  isGood,
+  by,
 });
 
 /** A session for whoever has this token. @throws ApiError Unauthorized */
@@ -56,9 +56,10 @@ export async function signIn(
 ): Promise<{ cookie: string; expires: Date; user: User }> {
   const login = sessions && (await byToken(token, known));
   if (!login) throw unknownToken();
-  const { user, expires } = login;
+  const { user, by } = login;
   const isKnown = (hash: string) => known.tokens.userOfHash(hash) !== undefined;
-  const begun = await sessions.begin(expires === undefined ? { token, user } : { user, expires }, isKnown);
+  const of = by.expires === undefined ? { token, user } : { user, expires: by.expires };
+  const begun = await sessions.begin(of, isKnown);
   return { ...begun, user };
 }
 
@@ -67,42 +68,42 @@ async function bySession(request: IncomingMessage, { sessions, tokens }: Known):
   const session = await sessions?.find(request);
   if (!session) return undefined;
   refuseForeignWrite(request);
-  const { kept, isGood } = session;
-  const userNow = () => (kept.token === undefined ? kept.user : tokens.userOfHash(kept.token));
-  const user = userNow();
+  const { kept, key } = session;
+  const user = kept.token === undefined ? kept.user : tokens.userOfHash(kept.token);
   if (!user) throw refused("the token of this session was revoked or has run out; sign in again");
-  return authenticated({ user, isGood: () => isGood() && userNow() !== undefined });
+  const by = { session: key, ...(kept.token === undefined ? {} : { token: kept.token }) };
+  return authenticated({ user, by });
 }
 
-/** `expires`: of a token that is not ours. */
 async function byToken(
   token: string,
   { tokens, oidc }: Pick<Known, "tokens" | "oidc">,
-): Promise<(Login & { expires?: number }) | undefined> {
+): Promise<Login | undefined> {
   if (!oidc || !Oidc.isJwt(token)) {
-    // Watches ask every few seconds whether it is still good.
     const hash = hashOf(token);
     const user = tokens.userOfHash(hash);
-    return user && { user, isGood: () => tokens.userOfHash(hash) !== undefined };
+    return user && { user, by: { token: hash } };
   }
   try {
     const { user, expires } = await oidc.login(token);
-    return { user, expires, isGood: () => Date.now() < expires };
+    return { user, by: { expires } };
   } catch (cause) {
     if (!(cause instanceof TokenRefused)) throw cause;
     throw unknownToken({ cause });
   }
 }
 
-const NOBODY: Login = { user: ANONYMOUS, isGood: () => true };
+const NOBODY: Login = { user: ANONYMOUS, by: {} };
 /** Of connections: what they were made with is read once. */
 const logins = new WeakMap<TLSSocket, Login>();
 
-function byCertificate({ socket }: IncomingMessage): Login {
+function byCertificate({ socket }: IncomingMessage, known: Known): Login {
   if (!(socket instanceof TLSSocket)) return NOBODY;
   const login = logins.get(socket) ?? loginOf(socket);
   logins.set(socket, login);
-  if (!login.isGood()) throw refused("the client certificate is not valid for this control plane");
+  // A connection may live on for longer than the certificate by which it was made.
+  if (login !== NOBODY && (!socket.authorized || !isStillGood(login.by, known)))
+    throw refused("the client certificate is not valid for this control plane");
   return login;
 }
 
@@ -111,14 +112,12 @@ function loginOf(socket: TLSSocket): Login {
   const certificate = socket.getPeerCertificate();
   // An empty object when the client has shown none.
   if (!certificate?.subject) return NOBODY;
-  const end = Date.parse(certificate.valid_to);
-  // A connection may live on for longer than the certificate by which it was made.
-  const isGood = () => socket.authorized && Date.now() < end;
   const { CN, O } = certificate.subject;
   if (typeof CN !== "string" || CN === "") throw refused("the client certificate names no user (CN)");
   const groups = O === undefined ? [] : [O].flat();
   // Any QEMU is lent it while its machine moves, also one that its guest has taken over.
   if (groups.includes(MIGRATIONS))
     throw refused("this certificate is for the streams between hosts, nobody logs in by it");
-  return { user: { name: CN, groups: [...groups, AUTHENTICATED] }, isGood };
+  const by = { expires: Date.parse(certificate.valid_to) };
+  return authenticated({ user: { name: CN, groups }, by });
 }

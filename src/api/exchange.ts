@@ -10,6 +10,7 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
+import type { Proof } from "./proof.ts";
 import type { User } from "./service.ts";
 
 const compress = promisify(gzip);
@@ -44,7 +45,9 @@ export interface Exchange {
   ticketFor?: string;
   /** Written to the audit log although it is a read. */
   isAudited?: boolean;
-  /** Whether what he has shown is still good: asked of what runs on, such as a watch. */
+  /** By what he has shown who he is. */
+  by: Proof;
+  /** Whether that is still good: asked of what runs on, such as a watch. */
   isGood?: () => boolean;
   /** Gives the request's seats back before it ends: for what runs on, such as a watch. */
   leave?: () => void;

@@ -1,21 +1,48 @@
-/** Watches end soon after the token or certificate by which they were begun is good no more; a connection does not outlive its certificate. */
-import { readFileSync } from "node:fs";
+/** Watches and consoles end soon after the login by which they were begun is good no more; a connection does not outlive its certificate. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { VirtualMachine } from "../compute/kinds.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import type { Store } from "../store/store.ts";
 import { type Credentials, issue } from "./certificates.ts";
+import { sendValue } from "./exchange.ts";
 import { ADMINS } from "./pki.ts";
+import { acceptWebSocket, type Subresource } from "./subresource.ts";
+import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
+import { Tickets } from "./tickets.ts";
 
 const VMS = "/apis/vireo.dev/v1/virtualmachines";
 
+let folder: string;
+let store: Store;
 let stack: ApiStack;
 beforeAll(async () => {
-  stack = await startApiStack({ recheckMs: 50 });
+  folder = mkdtempSync(join(tmpdir(), "vireo-logins-"));
+  store = await openSqliteStore(join(folder, "store.sqlite"));
+  const tickets = new Tickets(store);
+  const console: Subresource = {
+    of: VirtualMachine,
+    name: "console",
+    methods: { GET: "create", POST: "create" },
+    answers: "ConsoleTicket",
+    handle: async (call) => {
+      if (call.exchange.upgrade) return void (await acceptWebSocket(call));
+      const path = `/${call.exchange.path.join("/")}`;
+      return sendValue(call.exchange, 201, await tickets.issue(call.exchange, path, "uid"));
+    },
+  };
+  stack = await startApiStack({ recheckMs: 50, tickets, subresources: [console] });
 });
 afterAll(async () => {
   expect(stack.errors).toEqual([]);
   await stack[Symbol.asyncDispose]();
+  await store.close();
+  rmSync(folder, { recursive: true });
 });
 
 /** Of an administrator, good for some seconds more. */
@@ -81,4 +108,51 @@ it("when the certificate has run out; nor is anything else answered on the conne
   await ended;
   expect((await get(kept, VMS)).code).toBe(401);
   for (const agent of [watching, kept]) agent.destroy();
+});
+
+describe("a console that was opened by a ticket", () => {
+  const PATH = "/apis/vireo.dev/v1/namespaces/default/virtualmachines/web/console";
+  const origin = () => stack.server.url;
+  const revoke = (name: string) => {
+    const id = stack.pki.tokens.listUsers().find(({ user }) => user.name === name)?.id ?? "";
+    expect(stack.pki.tokens.revoke(id)).toBe(true);
+  };
+  const ticketBy = async (headers: Record<string, string>) => {
+    const { body, code } = await raw(stack, "POST", PATH, { headers, body: "{}" });
+    expect(code).toBe(201);
+    return String(body.ticket);
+  };
+  const open = (ticket: string): Promise<{ closed: Promise<number> }> =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(new URL(`${PATH}?ticket=${ticket}`, stack.server.url), {
+        ca: stack.pki.ca,
+      });
+      const closed = new Promise<number>((done) => socket.on("close", done));
+      socket.on("error", reject);
+      socket.on("open", () => resolve({ closed }));
+    });
+
+  it("ends when the token by which the ticket was asked for is revoked; nor is one opened by it then", async () => {
+    const token = stack.pki.tokens.addUser({ name: "zoe", groups: [ADMINS] });
+    const headers = { authorization: `Bearer ${token}` };
+    const [{ closed }, unused] = [await open(await ticketBy(headers)), await ticketBy(headers)];
+    revoke("zoe");
+    expect(await closed).toBe(1012);
+    await expect(open(unused)).rejects.toThrow("401");
+  });
+
+  it("ends when its user signs out, and when the token of his session is revoked", async () => {
+    const token = stack.pki.tokens.addUser({ name: "max", groups: [ADMINS] });
+    const signIn = async () => {
+      const body = JSON.stringify({ token });
+      const { headers } = await raw(stack, "POST", "/session", { body, headers: { origin: origin() } });
+      return { cookie: String(headers["set-cookie"]).split(";")[0] ?? "", origin: origin() };
+    };
+    const [first, second] = [await signIn(), await signIn()];
+    const [one, other] = [await open(await ticketBy(first)), await open(await ticketBy(second))];
+    await raw(stack, "DELETE", "/session", { headers: first });
+    expect(await one.closed).toBe(1012);
+    revoke("max");
+    expect(await other.closed).toBe(1012);
+  });
 });

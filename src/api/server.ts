@@ -36,6 +36,7 @@ import { Oidc, type OidcOptions } from "./oidc.ts";
 import { storeError } from "./operation-errors.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
+import { isStillGood } from "./proof.ts";
 import { measureRequest, seatsGauge, waitingGauge, watchesGauge } from "./request-metrics.ts";
 import { handleResource } from "./resource-handlers.ts";
 import type { ResourceContext } from "./resource-reads.ts";
@@ -148,13 +149,18 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   let credentials = await pki.serverCredentials(names);
 
   const fairness = new Fairness(options.fairness);
+  const known = { tokens: pki.tokens, oidc, sessions: options.sessions };
   /** @throws ApiError Unauthorized */
   const byTicket = async (exchange: Exchange, ticket: string): Promise<Login> => {
     const used = await options.tickets?.use(ticket, `/${exchange.path.join("/")}`);
     if (!used) throw new ApiError("Unauthorized", "Unauthorized: this server gives no tickets");
     exchange.ticketFor = used.uid;
-    // What he may do is asked again and again while it is open.
-    return { user: used.user, isGood: () => true };
+    if (!isStillGood(used.by, known))
+      throw new ApiError(
+        "Unauthorized",
+        "Unauthorized: the login by which the ticket was asked for has ended",
+      );
+    return used;
   };
   const answer = async (exchange: Exchange): Promise<void> => {
     const { request, path } = exchange;
@@ -162,7 +168,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     if (Pages.isOpen(path)) return pages.open(exchange);
     if (await options.ui?.answer(exchange)) return;
     if (options.audit) requireAudit(options.audit, exchange);
-    const known = { tokens: pki.tokens, oidc, sessions: options.sessions };
     // Before a session that has ended is refused: this is the way to a new one.
     if (path.length === 1 && path[0] === "session" && options.sessions)
       return answerSession(exchange, { ...known, sessions: options.sessions }, fairness);
@@ -170,7 +175,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const login = ticket ? await byTicket(exchange, ticket) : await authenticate(request, known);
     exchange.user = login.user;
     exchange.asked = exchange.user;
-    exchange.isGood = login.isGood;
+    exchange.by = login.by;
+    exchange.isGood = () => isStillGood(login.by, known);
     exchange.user = impersonate(request, exchange.user, authorizer);
     // Who has not said who he is, is known by where he is.
     const who = exchange.user === ANONYMOUS ? `address ${request.socket.remoteAddress}` : exchange.user.name;
@@ -207,6 +213,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       id,
       over: whenOver(request, response),
       user: ANONYMOUS,
+      by: {},
       ...(upgrade ? { upgrade } : {}),
       onAnswer: (code) => {
         if (options.audit) auditAnswer(options.audit, exchange, code);

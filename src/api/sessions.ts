@@ -90,7 +90,7 @@ export class Sessions {
   }
 
   /** What the request's cookie stands for; undefined without a cookie. @throws ApiError Unauthorized: it is good no more */
-  async find(request: IncomingMessage): Promise<{ kept: Kept; isGood: () => boolean } | undefined> {
+  async find(request: IncomingMessage): Promise<{ kept: Kept; key: string } | undefined> {
     const id = cookieOf(request);
     if (id === undefined) return undefined;
     const key = keyOf(id);
@@ -98,7 +98,7 @@ export class Sessions {
     const kept = known && this.#now() - known.readAt < FRESH_MS ? known.kept : await this.#read(key);
     if (!kept || !this.#isGood(kept))
       throw new ApiError("Unauthorized", "Unauthorized: the session has ended; sign in again");
-    return { kept, isGood: () => this.#isStillGood(key) };
+    return { kept, key };
   }
 
   /** Ends the request's session, if it has one. @returns the Set-Cookie header that takes the cookie away */
@@ -117,7 +117,7 @@ export class Sessions {
   }
 
   /** Asked every few seconds of what runs on: answers at once by what is known, and has the store asked for the next time. */
-  #isStillGood(key: string): boolean {
+  isStillGood(key: string): boolean {
     const known = this.#known.get(key);
     if (!known || this.#now() - known.readAt >= FRESH_MS) void this.#read(key).catch(() => {});
     return !known || this.#isGood(known.kept);

@@ -7,6 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { ApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { CompareFailed, type Store } from "../store/store.ts";
+import { type Proof, parseProof } from "./proof.ts";
 import type { User } from "./service.ts";
 
 const TICKET_TTL_MS = 30_000;
@@ -19,6 +20,8 @@ interface Kept {
   path: string;
   /** Of the object that the path named then. */
   uid: string;
+  /** By what he was logged in who asked for it: what is begun by the ticket is good for no longer. */
+  by: Proof;
   /** Milliseconds since 1970. */
   expires: number;
 }
@@ -45,7 +48,7 @@ export class Tickets {
   }
 
   /** Also takes away those whose time is over. @throws ApiError TooManyRequests */
-  async issue(user: User, path: string, uid: string): Promise<Ticket> {
+  async issue({ user, by }: { user: User; by: Proof }, path: string, uid: string): Promise<Ticket> {
     const { entries } = await this.#store.range(PREFIX);
     let own = 0;
     for (const { key, value, revision } of entries) {
@@ -63,13 +66,13 @@ export class Tickets {
       );
     const ticket = randomBytes(32).toString("base64url");
     const expires = this.#now() + this.#ttlMs;
-    const kept: Kept = { user: { name: user.name, groups: user.groups }, path, uid, expires };
+    const kept: Kept = { user: { name: user.name, groups: user.groups }, by, path, uid, expires };
     await this.#store.commit({ key: keyOf(ticket), value: JSON.stringify(kept), expected: 0 });
     return { ticket, expires: new Date(expires) };
   }
 
-  /** Whom it stands for, and for which object; it is gone then. @throws ApiError Unauthorized: unknown, used, run out, or for another path */
-  async use(ticket: string, path: string): Promise<{ user: User; uid: string }> {
+  /** Whom it stands for, by what, and for which object; it is gone then. @throws ApiError Unauthorized: unknown, used, run out, or for another path */
+  async use(ticket: string, path: string): Promise<{ user: User; by: Proof; uid: string }> {
     const refused = new ApiError(
       "Unauthorized",
       "Unauthorized: the ticket is for something else, was used already, or is older than 30 s; POST to the same path for another one",
@@ -99,7 +102,8 @@ function parse(value: string): Kept | undefined {
   if (!isFields(kept) || !isFields(kept.user)) return undefined;
   const { path, uid, expires } = kept;
   const { name, groups } = kept.user;
+  const by = parseProof(kept.by);
   if (typeof path !== "string" || typeof uid !== "string" || typeof expires !== "number") return undefined;
-  if (typeof name !== "string" || !Array.isArray(groups)) return undefined;
-  return { path, uid, expires, user: { name, groups: groups.map(String) } };
+  if (typeof name !== "string" || !Array.isArray(groups) || !by) return undefined;
+  return { path, uid, by, expires, user: { name, groups: groups.map(String) } };
 }

@@ -83,7 +83,7 @@ class Consoles {
     const { exchange } = call;
     const { metadata } = await this.#machine(call);
     const path = `/${exchange.path.join("/")}`;
-    const { ticket, expires } = await this.#options.tickets.issue(exchange.user, path, metadata.uid ?? "");
+    const { ticket, expires } = await this.#options.tickets.issue(exchange, path, metadata.uid ?? "");
     await sendValue(exchange, 201, {
       kind: "ConsoleTicket",
       apiVersion: "vireo.dev/v1",

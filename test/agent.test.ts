@@ -188,7 +188,7 @@ it("tells that it looks after all machines of its host, however often that is re
         : client.patch(kind, at, patch, options),
   });
   const clock: Clock = {
-    now: () => systemClock.now(),
+    ...systemClock,
     sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 5), signal),
   };
   const other = agentOf("b", { client: busy, clock });

@@ -57,6 +57,19 @@ describe("Controller", () => {
     await ended;
   });
 
+  it("works when its time has come, also when the clock is put right meanwhile", async () => {
+    const { open, started, reconcile } = gated();
+    const { clock, controller, stop, ended } = make(reconcile);
+    controller.enqueue("a", 60_000);
+    clock.jump(3_600_000);
+    controller.enqueue("a", 1000);
+    await clock.step(1000);
+    expect(started).toEqual(["a"]);
+    stop.abort();
+    for (const run of open) run.end();
+    await ended;
+  });
+
   it("works on no more keys at once than it has workers, in order", async () => {
     const { open, started, reconcile } = gated();
     const { controller, stop, ended } = make(reconcile, { workers: 2 });

@@ -97,7 +97,7 @@ export class Controller {
   }
 
   #delay(key: string, delayMs: number): void {
-    const due = this.#clock.now().getTime() + delayMs;
+    const due = this.#clock.elapsed() + delayMs;
     const known = this.#delayed.get(key);
     if (known && known.due <= due) return;
     known?.cancel.abort();
@@ -129,9 +129,9 @@ export class Controller {
     }
   }
 
-  /** @param began by the clock */
+  /** @param began as the clock had elapsed */
   #rest(began: number, signal: AbortSignal): void {
-    const now = this.#clock.now().getTime();
+    const now = this.#clock.elapsed();
     const { rest = 0 } = this.#options;
     if (rest === 0 || now - began < LONG_MS) return;
     const restMs = Math.min(MOST_REST_MS, rest * (now - began));
@@ -143,7 +143,7 @@ export class Controller {
   }
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
-    const began = this.#clock.now().getTime();
+    const began = this.#clock.elapsed();
     const end = duration.startTimer({ controller: this.#options.name });
     try {
       const { name, reconcile } = this.#options;

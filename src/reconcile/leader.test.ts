@@ -90,6 +90,32 @@ describe("runAsLeader", () => {
   });
 });
 
+describe("a clock that is put right", () => {
+  it.each([
+    ["back", -3_600_000],
+    ["forward", 3_600_000],
+  ])("by an hour, %s, neither ends a leadership nor keeps anybody from the next one", async (_, jump) => {
+    const a = candidate("a");
+    await clock.step(1000);
+    const b = candidate("b");
+    await clock.step(5000);
+    expect([a.terms.length, b.terms.length]).toEqual([1, 0]);
+    clock.jump(jump);
+    await clock.step(30_000);
+    expect([a.terms.length, b.terms.length]).toEqual([1, 0]);
+    expect(a.terms[0]?.to).toBeUndefined();
+    // Put right once more, after b has last seen it renewed.
+    a.cutOff = true;
+    clock.jump(jump);
+    await clock.step(20_000);
+    expect(a.terms[0]?.to).toBeDefined();
+    expect(b.terms).toHaveLength(1);
+    b.stop.abort();
+    a.stop.abort();
+    await b.ended;
+  });
+});
+
 describe("EventRecorder", () => {
   it("raises count and lastTime of the same report, also of another process", async () => {
     const about = { kind: "VirtualMachine", name: "web", namespace: "default", uid: "u1" };

@@ -1,8 +1,8 @@
 /**
  * Leader election over a Lease object: of several control planes one runs the reconcilers.
  *
- * The lease is taken and renewed by compare-and-swap. Others judge it by their own clock, from the moment they saw renewTime
- * change, so clocks need not agree. The leader counts from *before* it sent its last good renewal and gives up at two
+ * The lease is taken and renewed by compare-and-swap. Others judge it by what has elapsed since they saw renewTime
+ * change, so clocks need not agree, and may be put right at any time. The leader counts from *before* it sent its last good renewal and gives up at two
  * thirds of the duration, well before anybody else may take over. Leadership only keeps reconcilers from working against each
  * other; what must never happen is guarded by compare-and-swap on the objects themselves, not by it.
  */
@@ -26,9 +26,10 @@ export interface LeaderOptions {
   signal: AbortSignal;
 }
 
-/** What was last seen of a lease, and when by our own clock. */
+/** What was last seen of a lease, and since when. */
 interface Seen {
   mark: string;
+  /** As our own clock had elapsed. */
   at: number;
 }
 
@@ -47,17 +48,17 @@ export async function runAsLeader(
   let seen: Seen | undefined;
   let failures = 0;
   while (!signal.aborted) {
-    const askedAt = clock.now().getTime();
+    const askedAt = clock.elapsed();
     let won = false;
     try {
       const held = await client.get(Lease, { name: lease }, signal);
       const mark = held ? `${held.spec.holder} ${held.spec.renewTime}` : "";
-      if (seen?.mark !== mark) seen = { mark, at: clock.now().getTime() };
+      if (seen?.mark !== mark) seen = { mark, at: clock.elapsed() };
       const free =
         !held ||
         held.spec.holder === "" ||
         held.spec.holder === identity ||
-        clock.now().getTime() - seen.at >= held.spec.durationSeconds * 1000;
+        clock.elapsed() - seen.at >= held.spec.durationSeconds * 1000;
       if (free) {
         await write(client, options, held, identity);
         won = true;
@@ -78,12 +79,12 @@ export async function runAsLeader(
     }
     log.info("leading");
     leading.set({ lease }, 1);
-    const began = clock.now().getTime();
+    const began = clock.elapsed();
     await leadWhileHeld(client, options, lead, askedAt, log);
     leading.set({ lease }, 0);
     log.info("leads no more");
     // A lead that fails at once must not spin.
-    if (!signal.aborted && clock.now().getTime() - began < 1000) await clock.sleep(1000, signal);
+    if (!signal.aborted && clock.elapsed() - began < 1000) await clock.sleep(1000, signal);
   }
 }
 
@@ -108,9 +109,9 @@ async function leadWhileHeld(
   let renewedAt = heldSince;
   const giveUpAt = () => renewedAt + (durationMs * 2) / 3;
   while (!term.signal.aborted) {
-    await clock.sleep(Math.min(durationMs / 4, Math.max(1, giveUpAt() - clock.now().getTime())), term.signal);
+    await clock.sleep(Math.min(durationMs / 4, Math.max(1, giveUpAt() - clock.elapsed())), term.signal);
     if (term.signal.aborted) break;
-    const askedAt = clock.now().getTime();
+    const askedAt = clock.elapsed();
     if (askedAt >= giveUpAt()) {
       log.warn("the lease could not be renewed in time");
       break;

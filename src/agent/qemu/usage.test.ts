@@ -68,7 +68,7 @@ it("is told as the mean since it was last asked for, whatever the samples betwee
   let [cpuSeconds, now] = [10, time.getTime()];
   const sampler = new UsageSampler(
     { usage: async () => ({ ...first, cpuSeconds }) } as unknown as Hypervisor,
-    { now: () => new Date(now), sleep: async () => {} },
+    { now: () => new Date(now), elapsed: () => now, sleep: async () => {} },
   );
   const instance = {
     metadata: { name: "a-0", namespace: "default", uid: "u" },
@@ -101,7 +101,7 @@ it("has how fast the guest writes to its memory, also what an agent before has m
     startDirtyRate: async () => true,
     dirtyRate: async () => 40 * MiB,
   };
-  const clock = { now: () => new Date(now), sleep: async () => {} };
+  const clock = { now: () => new Date(now), elapsed: () => now, sleep: async () => {} };
   const sampler = new UsageSampler(hypervisor as Hypervisor, clock);
   const instance = {
     metadata: { name: "a-0", namespace: "default", uid: "u" },

@@ -88,4 +88,22 @@ describe("Host reconciler", () => {
       message: "no heartbeat of its agent for 8 s; what runs on the host is not known",
     });
   });
+
+  it.each([-3_600_000, 3_600_000])(
+    "a clock that is put right, by %d ms, is no silence, and hides none",
+    async (jump) => {
+      await plane.client.create(Lease, {
+        metadata: { name: "host-a" },
+        spec: { holder: "a", durationSeconds: 40, renewTime: "2026-01-01T00:00:00.000Z" },
+      });
+      await clock.step(30_000);
+      clock.jump(jump);
+      // The host is looked at.
+      await plane.client.patch(Host, { name: "a" }, { metadata: { labels: { rack: "one" } } });
+      await clock.step(5000);
+      expect(await ready()).toMatchObject({ status: "True" });
+      await clock.step(6000);
+      expect(await ready()).toMatchObject({ status: "Unknown", reason: "Silent" });
+    },
+  );
 });

@@ -43,7 +43,7 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
     else if (old?.renewTime !== lease.spec.renewTime)
       seen.set(name, {
         renewTime: lease.spec.renewTime,
-        at: clock.now().getTime(),
+        at: clock.elapsed(),
         fresh: listed,
       });
     controller.enqueue(name);
@@ -56,7 +56,7 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
     // How long a host may be silent is what its agent has said.
     const silenceMs = (leases.get(PREFIX + name)?.spec.durationSeconds ?? 0) * 1000;
     const old = getCondition(host.status?.conditions, "Ready");
-    const age = beat ? clock.now().getTime() - beat.at : undefined;
+    const age = beat ? clock.elapsed() - beat.at : undefined;
     const generation = host.metadata.generation ?? 0;
     let next: ConditionInput;
     if (age === undefined)

@@ -30,7 +30,7 @@ const demandAt = (i: number, hour: number) => ({
 
 let plane: TestControlPlane;
 let now: number;
-const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
+const clock: Clock = { now: () => new Date(now), elapsed: () => now, sleep: () => Promise.resolve() };
 
 beforeEach(async () => {
   plane = await openControlPlane();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Host, type HostFacts } from "../../compute/hosts/kinds.ts";
 import { declaredFacts, NS, openEstate } from "../../compute/testing/estate.ts";
+import { systemClock } from "../../reconcile/clock.ts";
 import { viewHost } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { readEstate } from "../estate/read-estate.ts";
@@ -208,7 +209,7 @@ it("a rule about the price holds by the hour, and the server leaves it to the di
     await estate.createMachine("web");
     await estate.instance("web-1");
     const seenAt = async (hour: number) => {
-      const clock = { now: () => new Date(Date.UTC(2026, 0, 5, hour)), sleep: () => Promise.resolve() };
+      const clock = { ...systemClock, now: () => new Date(Date.UTC(2026, 0, 5, hour)) };
       const seen = await readEstate(client, { clock });
       const machine = indexOf(seen).get(`${NS}/web`);
       return seen.hosts.map((host) => machine && obstacle(seen, machine, host));

@@ -7,7 +7,9 @@ interface Sleeper {
 }
 
 export class SteppedClock implements Clock {
-  #now = Date.UTC(2026, 0, 1);
+  /** What it shows when nothing has elapsed. */
+  #start = Date.UTC(2026, 0, 1);
+  #elapsed = 0;
   readonly #sleepers = new Set<Sleeper>();
   readonly #idle: Idle;
 
@@ -17,14 +19,23 @@ export class SteppedClock implements Clock {
   }
 
   now(): Date {
-    return new Date(this.#now);
+    return new Date(this.#start + this.#elapsed);
+  }
+
+  elapsed(): number {
+    return this.#elapsed;
+  }
+
+  /** As when the machine's clock is put right: no time passes. */
+  jump(ms: number): void {
+    this.#start += ms;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const sleeper: Sleeper = {
-        due: this.#now + ms,
+        due: this.#elapsed + ms,
         wake: () => {
           this.#sleepers.delete(sleeper);
           signal?.removeEventListener("abort", sleeper.wake);
@@ -43,16 +54,16 @@ export class SteppedClock implements Clock {
 
   /** Moves time on, waking sleepers in order, and lets what they woke run before each next one. */
   async step(ms: number): Promise<void> {
-    const end = this.#now + ms;
+    const end = this.#elapsed + ms;
     await settle(this.#idle);
     for (;;) {
       const next = [...this.#sleepers].sort((a, b) => a.due - b.due)[0];
       if (!next || next.due > end) break;
-      this.#now = Math.max(this.#now, next.due);
+      this.#elapsed = Math.max(this.#elapsed, next.due);
       next.wake();
       await settle(this.#idle);
     }
-    this.#now = end;
+    this.#elapsed = end;
     await settle(this.#idle);
   }
 }

@@ -16,6 +16,7 @@ import { signerOf } from "../images/trust/signature.ts";
 import { connectTo } from "./connect.ts";
 import { buildImage } from "./image-build.ts";
 import { statePaths } from "./paths.ts";
+import { Stopped } from "./stop-signal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-cli-archives-"));
 const paths = statePaths(folder);
@@ -59,11 +60,15 @@ const spec = async (name: string) => (await plane.client.get(ImageBuild, { name 
 
 it("Ctrl-C while they are sent cancels the build, which nobody would send the rest to", async () => {
   const stop = new AbortController();
-  const said = await build((line) => {
-    if (line.includes("% of")) stop.abort();
+  const said: string[] = [];
+  const building = build((line) => {
+    said.push(line);
+    if (line.includes("% of")) stop.abort(new Stopped("SIGINT"));
   }, stop.signal);
-  expect(said).toMatch(/^imagebuild\/web-1: app\.tar: [34]0 % of /);
-  expect(said).toMatch(/^imagebuild\/web-1 is being cancelled: not all of its archives were sent$/m);
+  await expect(building).rejects.toThrow(
+    new Stopped("SIGINT", "imagebuild/web-1 is being cancelled: not all of its archives were sent"),
+  );
+  expect(said).toEqual([expect.stringMatching(/^imagebuild\/web-1: app\.tar: [34]0 % of /)]);
   expect((await spec("web-1"))?.cancelled).toBe(true);
 });
 

@@ -15,6 +15,7 @@ import { lockedRecipe } from "./image.ts";
 import { sendArchives, withArchives } from "./image-archives.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { Place } from "./resources.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
 export interface BuildFlags {
@@ -78,8 +79,10 @@ export async function buildImage(
     throw error;
   }
   if (request.signal.aborted && recipe.archives !== undefined) {
-    if (await isCancelled()) return print(`${of} is being cancelled: not all of its archives were sent`);
-    throw new UserError(left);
+    const words = (await isCancelled())
+      ? `${of} is being cancelled: not all of its archives were sent`
+      : left;
+    throw stoppedBy(request.signal, words);
   }
   if (request.detach)
     return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
@@ -93,12 +96,9 @@ export async function followBuild(
   { timeoutMs, signal, where = "" }: { timeoutMs: number; signal: AbortSignal; where?: string },
   print: Print,
 ): Promise<void> {
-  const options = { timeoutMs, signal };
+  const left = `imagebuild/${metadata.name} goes on${where}; vireo image cancel ${metadata.name}${where} ends it`;
+  const options = { timeoutMs, signal, left };
   await follow(client, ImageBuild, metadata, { ...options, standing }, print);
-  if (signal.aborted) {
-    print(`imagebuild/${metadata.name} goes on${where}; vireo image cancel ${metadata.name}${where} ends it`);
-    return;
-  }
   const image = await metadataOf(client, spec.image);
   await follow(client, Image, image, { ...options, standing: imageStanding(metadata.name) }, print);
 }

@@ -8,6 +8,7 @@ import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { Place } from "./resources.ts";
 import { type Source, sendFile, withFile } from "./send-file.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
 export interface ImportOptions {
@@ -63,12 +64,15 @@ export async function importTo(client: HttpClient, brought: Brought, print: Prin
     const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/upload`;
     await sendFile(client, { path, source, about: `image/${name}` }, signal, print);
   }
+  const { where = "" } = brought;
   if (signal.aborted)
-    return print(
-      `image/${name}: stopped; the same command goes on, vireo image cancel ${name}${brought.where ?? ""} ends it`,
+    throw stoppedBy(
+      signal,
+      `image/${name}: stopped; the same command goes on, vireo image cancel ${name}${where} ends it`,
     );
   if (detach) return print(`image/${name} is being imported; vireo get image ${name} -w shows it`);
-  await follow(client, Image, image.metadata, { timeoutMs, signal, standing }, print);
+  const left = `the import of image/${name} goes on${where}; vireo image cancel ${name}${where} ends it`;
+  await follow(client, Image, image.metadata, { timeoutMs, signal, standing, left }, print);
 }
 
 function needed(sha256: string | undefined): string {

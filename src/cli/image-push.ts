@@ -18,6 +18,7 @@ import { importTo } from "./image-import.ts";
 import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
 import { remoteFile } from "./send-file.ts";
+import { Stopped, stoppedBy } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 
 export interface PushOptions {
@@ -52,7 +53,6 @@ export async function pushImage(place: Place, options: PushOptions, print: Print
     const same = await sameThere(there, image);
     if (same) return print(`image/${same} is the same there already; nothing is sent: sha256 ${sha256}`);
     await (image.spec.recipe ? pushRecipe : pushDisk)(here, there, image, options, print);
-    if (options.signal.aborted) return;
     const other = otherwise(image, await there.get(Image, { name }));
     if (other)
       throw new UserError(
@@ -63,7 +63,10 @@ export async function pushImage(place: Place, options: PushOptions, print: Print
       `image/${name} is there, the same disk${formats.map((each) => `, ${each}`).join("")}: sha256 ${sha256}`,
     );
   } catch (error) {
-    if (options.signal.aborted) return print(`image/${name}: stopped; the same command goes on`);
+    const { signal } = options;
+    const isTold = error instanceof Stopped && error !== signal.reason;
+    if (signal.aborted && !isTold)
+      throw stoppedBy(signal, `image/${name}: stopped; the same command goes on`);
     if (isApiError(error)) throw new UserError(`image/${name}: ${error.message}`);
     throw error;
   } finally {
@@ -128,7 +131,8 @@ async function pushRecipe(
     const source = await remoteFile(here, `${fileOf(image)}?archive=${archive.sha256}`, signal);
     await sendArchive(there, build, { archive, source }, signal, print);
     if (signal.aborted)
-      return print(
+      throw stoppedBy(
+        signal,
         `imagebuild/${name}: stopped; the same command goes on within an hour, vireo image cancel ${name}${THERE} ends it`,
       );
   }

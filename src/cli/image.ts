@@ -12,6 +12,7 @@ import { getCondition } from "../resource/object.ts";
 import { connectTo } from "./connect.ts";
 import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 
 /** An image that was built by a recipe. @throws UserError for any other */
@@ -103,7 +104,7 @@ export async function exportImage(
       }
     };
     await pipeline(from, createWriteStream(part));
-    if (signal.aborted) throw new UserError(`image/${name}: stopped; nothing was written`);
+    if (signal.aborted) throw stoppedBy(signal, `image/${name}: stopped; nothing was written`);
     const sha256 = hash.digest("hex");
     if (of?.sha256 !== undefined && sha256 !== of.sha256)
       throw new UserError(

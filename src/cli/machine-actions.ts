@@ -91,7 +91,14 @@ export async function exec(
     return status?.phase === "Failed" ? { line, over: "failed" } : { line };
   };
   try {
-    await carryOut(session.client, GuestCommand, { metadata, spec }, { ...options, standing }, () => {});
+    const left = `nobody waits any more for what was run in vm/${vm}; it may run on there for ${timeoutSeconds} s`;
+    await carryOut(
+      session.client,
+      GuestCommand,
+      { metadata, spec },
+      { ...options, standing, left },
+      () => {},
+    );
   } finally {
     await session.client.delete(GuestCommand, metadata).catch(() => undefined);
   }
@@ -130,7 +137,8 @@ export async function setPassword(
     return status?.phase === "Failed" ? { line, over: "failed" } : { line };
   };
   try {
-    await carryOut(client, GuestCommand, { metadata, spec }, { ...options, standing }, () => {});
+    const left = `it is not known whether ${user} of vm/${vm} has the new password or the old one`;
+    await carryOut(client, GuestCommand, { metadata, spec }, { ...options, standing, left }, () => {});
   } finally {
     await client.delete(GuestCommand, metadata).catch(() => undefined);
   }

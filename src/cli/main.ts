@@ -14,6 +14,7 @@ import { collect, duration, lifetimeMs, placeFrom, wholeNumber } from "./place.t
 import { addPlanVerbs } from "./plan-verbs.ts";
 import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
+import { Stopped } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { version } from "./version.ts";
 
@@ -341,5 +342,5 @@ try {
   const forUser = error instanceof UserError || error instanceof ApiError;
   process.stderr.write(`vireo: ${forUser ? error.message : describeError(error)}${wayOut(error)}\n`);
   if (!forUser && error instanceof Error && process.env.VIREO_DEBUG) process.stderr.write(`${error.stack}\n`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof Stopped ? error.exitCode : 1;
 }

@@ -5,6 +5,7 @@ import { openControlPlane, type TestControlPlane } from "../compute/testing/cont
 import { Plan } from "../director/planning/kinds.ts";
 import { ApiError } from "../resource/errors.ts";
 import { follow, untilOver } from "./operation.ts";
+import { Stopped } from "./stop-signal.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -93,6 +94,11 @@ it("ends when the time is over, with what was seen last, or when nobody waits an
     "plan/p is not over after 0.5 s, and goes on: is Running; `vireo get plan/p -w` tells more",
   );
   expect(lines).toEqual(["plan/p is Running"]);
-  const left = { ...soon, signal: AbortSignal.timeout(100) };
-  expect(await untilOver(plane.client, Plan, metadata, left, () => undefined)).toBeUndefined();
+  const left = { ...soon, signal: AbortSignal.abort(new Stopped("SIGINT")) };
+  await expect(untilOver(plane.client, Plan, metadata, left, () => undefined)).rejects.toThrow(
+    new Stopped(
+      "SIGINT",
+      "plan/p goes on, only nobody waits for it any more; `vireo get plan/p -w` tells more",
+    ),
+  );
 });

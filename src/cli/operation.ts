@@ -3,6 +3,7 @@ import type { Client, NewObject } from "../client/client.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 
 /** How it stands: a line for people, and whether that is the end. */
@@ -11,30 +12,35 @@ export interface Standing {
   over?: "done" | "failed";
 }
 
+export interface Waiting {
+  timeoutMs: number;
+  /** Who stops waiting stops nothing else. */
+  signal: AbortSignal;
+  /** What is told then, where it is not that it goes on. */
+  left?: string;
+}
+
 /**
- * Creates the object and prints how it goes on, each line once. Who stops waiting (the signal) stops nothing else.
- * @throws UserError when it failed, or the time was over, with what was seen last
+ * Creates the object and prints how it goes on, each line once.
+ * @throws UserError when it failed, the time was over (with what was seen last), or nobody waits any more
  */
 export async function carryOut<T extends Resource>(
   client: Client,
   kind: Kind<T>,
   object: NewObject<T>,
-  options: { timeoutMs: number; signal: AbortSignal; standing: (object: T) => Standing },
+  options: Waiting & { standing: (object: T) => Standing },
   print: (line: string) => void,
 ): Promise<void> {
   const { metadata } = await client.create(kind, object);
   await follow(client, kind, metadata, options, print);
 }
 
-/**
- * The same for an object that is there.
- * @throws UserError when it failed, or the time was over, with what was seen last
- */
+/** The same for an object that is there. */
 export async function follow<T extends Resource>(
   client: Client,
   kind: Kind<T>,
   metadata: Resource["metadata"],
-  options: { timeoutMs: number; signal: AbortSignal; standing: (object: T) => Standing },
+  options: Waiting & { standing: (object: T) => Standing },
   print: (line: string) => void,
 ): Promise<void> {
   const what = `${kind.singular}/${metadata.name}`;
@@ -55,15 +61,16 @@ export async function follow<T extends Resource>(
 
 /**
  * Looks at an object that is there, each time it changes, until that says that it is over.
- * @returns what it said; "gone" when the object was deleted, "late" when the time was over, undefined when nobody waits any more (the signal)
+ * @returns what it said; "gone" when the object was deleted, "late" when the time was over
+ * @throws UserError when nobody waits any more
  */
 export async function untilOver<T extends Resource, Over extends string>(
   client: Client,
   kind: Kind<T>,
   { name, namespace, uid }: Resource["metadata"],
-  options: { timeoutMs: number; signal: AbortSignal },
+  options: Waiting,
   look: (now: T) => Over | undefined,
-): Promise<Over | "gone" | "late" | undefined> {
+): Promise<Over | "gone" | "late"> {
   const watching = new AbortController();
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const informer = new Informer(client, kind, {
@@ -80,5 +87,10 @@ export async function untilOver<T extends Resource, Over extends string>(
     if (over) watching.abort();
   });
   await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));
-  return over ?? (timeout.aborted ? "late" : undefined);
+  if (over) return over;
+  if (timeout.aborted) return "late";
+  const what = `${kind.singular}/${name}`;
+  const { left = `${what} goes on, only nobody waits for it any more; \`vireo get ${what} -w\` tells more` } =
+    options;
+  throw stoppedBy(options.signal, left);
 }

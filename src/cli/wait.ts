@@ -18,6 +18,7 @@ import {
   readNamed,
   type Session,
 } from "./resources.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 
 export interface WaitOptions extends Place {
@@ -193,8 +194,9 @@ async function look(
     } catch (error) {
       if (!isApiError(error, "Expired", "Gone")) throw error;
     }
-    signal.throwIfAborted();
+    const what = `${kind.singular}/${at.name}`;
+    if (signal.aborted) throw stoppedBy(signal, `${what} is not waited for any more; ${tell(object)}`);
     if (limited.aborted || Date.now() >= deadline)
-      throw new UserError(`${kind.singular}/${at.name}: time is over; ${tell(object)}`);
+      throw new UserError(`${what}: time is over; ${tell(object)}`);
   }
 }

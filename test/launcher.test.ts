@@ -131,6 +131,26 @@ describe("the launcher says what to install by hand", () => {
     expect(await said("apply", "-f", disk)).not.toContain(dnf);
   });
 
+  it.each([
+    [[]],
+    [["--state", "/var/lib/vireo-agent"]],
+    [["--state=/var/lib/vireo-agent"]],
+    [["--state", "agent", "--state=up"]],
+  ])("what a host needs, also where the state folder is named before the verb: %j", async (before) => {
+    program("apt-get", "exit 100");
+    const said = async (...verb: string[]) => (await launch(...before, ...verb)).stderr;
+    const qemu = "installing qemu-system-x86: runs the virtual machines\n";
+    const ipmi = "installing ipmitool: switches hosts on and off through their BMCs\n";
+    const agent = await said("agent", "--name", "rack-2");
+    expect(agent).toContain(qemu);
+    expect(agent).not.toContain(ipmi);
+    const up = await said("up");
+    expect(up).toContain(qemu);
+    expect(up).toContain(ipmi);
+    expect(await said("get", "vm")).not.toContain(qemu);
+    expect(await said()).not.toContain(qemu);
+  });
+
   it("when node_modules is a link to another checkout's, which npm would empty", async () => {
     const other = join(folder, "other");
     mkdirSync(other, { recursive: true });

@@ -1,5 +1,5 @@
 /** A disk from elsewhere becomes an image: fetched by the control plane, or sent from here. */
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Action, Meter, size } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
 import { create } from "../data/actions.ts";
@@ -40,16 +40,22 @@ export default function Import() {
           : sha256 === ""
             ? "Its SHA-256 is needed: what is another file is refused."
             : undefined);
+  const reading = useRef<AbortController>(undefined);
+  useEffect(() => () => reading.current?.abort(), []);
   const send = async (event: FormEvent) => {
     event.preventDefault();
     if (whyNot || read !== undefined) return;
     setError(undefined);
+    const stop = new AbortController();
+    const { signal } = stop;
+    reading.current = stop;
     try {
       if (from === "url")
         await create("images", "Image", { metadata: { name }, spec: { import: { url, sha256 } } });
       else if (file) {
         setRead(0);
-        const digest = await digestOf(file, setRead);
+        const digest = await digestOf(file, setRead, signal);
+        signal.throwIfAborted();
         if (sha256 && sha256.toLowerCase() !== digest)
           throw new Error(`The file is another one: its SHA-256 is ${digest}.`);
         await create("images", "Image", {
@@ -58,8 +64,9 @@ export default function Import() {
         });
         void sendFile(imageUpload(name), file);
       }
-      navigate(`/images/${name}`);
+      if (!signal.aborted) navigate(`/images/${name}`);
     } catch (caught) {
+      if (signal.aborted) return;
       setError(caught);
       setRead(undefined);
     }

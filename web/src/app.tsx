@@ -3,8 +3,9 @@ import { type ComponentType, Suspense, useEffect, useRef, useState } from "react
 import { Ago } from "../ui/basics.tsx";
 import { Icon } from "../ui/icons.tsx";
 import { Empty, Loading } from "../ui/states.tsx";
-import { Toasts } from "../ui/toasts.tsx";
+import { Toasts, toast } from "../ui/toasts.tsx";
 import { Caught, type Page as LazyPage, page } from "./caught.tsx";
+import { messageOf } from "./data/api.ts";
 import { reconnectNow, useConnection } from "./data/live.ts";
 import { scope, setScope } from "./data/scope.ts";
 import { Machines } from "./pages/machines.tsx";
@@ -135,12 +136,7 @@ export function App() {
         <button type="button" className="button quiet icon" aria-label="Light or dark" onClick={toggleTheme}>
           <Icon name="theme" />
         </button>
-        <button
-          type="button"
-          className="button quiet icon"
-          aria-label="Sign out"
-          onClick={() => void signOut()}
-        >
+        <button type="button" className="button quiet icon" aria-label="Sign out" onClick={leave}>
           <Icon name="out" />
         </button>
       </header>
@@ -177,6 +173,9 @@ export function App() {
     </div>
   );
 }
+
+const leave = () =>
+  void signOut().catch((error: unknown) => toast("bad", `You are not signed out: ${messageOf(error)}`));
 
 function ConnectionNote() {
   const { state, since } = useConnection();

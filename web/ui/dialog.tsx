@@ -1,21 +1,31 @@
 /** Dialogs: a question with its answer at hand; what destroys something wants its name typed. */
-import { type FormEvent, type ReactNode, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import { Dialog as AriaDialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { messageOf } from "../src/data/api.ts";
+import { toast } from "./toasts.tsx";
 
 export function Dialog({
   title,
   onClose,
   wide,
+  stays,
   children,
 }: {
   title: string;
   onClose: () => void;
   wide?: boolean;
+  /** Neither Escape nor a click beside it closes it. */
+  stays?: boolean;
   children: ReactNode;
 }) {
   return (
-    <ModalOverlay className="veil" isOpen isDismissable onOpenChange={(isOpen) => !isOpen && onClose()}>
+    <ModalOverlay
+      className="veil"
+      isOpen
+      isDismissable={!stays}
+      isKeyboardDismissDisabled={stays === true}
+      onOpenChange={(isOpen) => !isOpen && onClose()}
+    >
       <Modal className={`dialog${wide ? " wide" : ""}`}>
         <AriaDialog>
           <Heading slot="title" level={2}>
@@ -28,7 +38,7 @@ export function Dialog({
   );
 }
 
-/** A dialog with a form whose answer is sent; what the server says against it stands in the dialog. */
+/** A dialog with a form whose answer is sent; what the server says against it stands in the dialog, or is told when that was closed meanwhile. */
 export function FormDialog({
   title,
   verb,
@@ -37,6 +47,7 @@ export function FormDialog({
   whyNot,
   onClose,
   onSend,
+  onStop,
   children,
 }: {
   title: string;
@@ -48,11 +59,22 @@ export function FormDialog({
   whyNot?: string | undefined;
   onClose: () => void;
   onSend: () => Promise<unknown>;
+  /** Of what is sent one by one: sends no more. Until onSend has ended then, the dialog stays. */
+  onStop?: () => void;
   children?: ReactNode;
 }) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
+  const [isStopping, setStopping] = useState(false);
   const [error, setError] = useState<unknown>();
+  const isOpen = useRef(true);
+  useEffect(() => {
+    isOpen.current = true;
+    return () => {
+      isOpen.current = false;
+    };
+  }, []);
+  const stop = busy ? onStop : undefined;
   const isReady = !busy && !whyNot && (typed === undefined || text === typed);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
@@ -63,12 +85,14 @@ export function FormDialog({
       await onSend();
       onClose();
     } catch (caught) {
+      if (!isOpen.current) toast("bad", messageOf(caught));
       setError(caught);
       setBusy(false);
+      setStopping(false);
     }
   };
   return (
-    <Dialog title={title} onClose={onClose}>
+    <Dialog title={title} onClose={onClose} stays={stop !== undefined}>
       <form onSubmit={submit}>
         <div className="body">
           {children}
@@ -94,8 +118,17 @@ export function FormDialog({
           )}
         </div>
         <footer>
-          <button type="button" className="button" onClick={onClose}>
-            Cancel
+          <button
+            type="button"
+            className="button"
+            disabled={isStopping}
+            onClick={() => {
+              if (!stop) return onClose();
+              setStopping(true);
+              stop();
+            }}
+          >
+            {isStopping ? "Stopping…" : stop ? "Stop" : "Cancel"}
           </button>
           <button type="submit" className={`button primary${danger ? " danger" : ""}`} disabled={!isReady}>
             {busy ? "Sending…" : verb}

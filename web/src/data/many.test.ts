@@ -36,5 +36,21 @@ it("asks all, whatever fails, and names the first of those that did", async () =
   );
   expect(asked).toHaveLength(7);
   await expect(forEachOf(machines(1), refuse)).rejects.toThrow(/^web-1: not today$/);
-  await forEachOf([], refuse);
+  expect(await forEachOf([], refuse)).toBe(0);
+});
+
+it("asks no more once it is stopped, and tells how many were asked", async () => {
+  const stop = new AbortController();
+  const asked: string[] = [];
+  const ask = async ({ metadata: { name } }: { metadata: { name: string } }) => {
+    asked.push(name);
+    await new Promise(setImmediate);
+    if (name === "web-21") stop.abort();
+    if (name === "web-31") throw new Error("not today");
+  };
+  await expect(forEachOf(machines(500), ask, undefined, stop.signal)).rejects.toThrow(
+    "1 of 40 failed: web-31: not today; the other 460 were not asked",
+  );
+  expect(asked).toHaveLength(40);
+  expect(await forEachOf(machines(500), ask, undefined, stop.signal)).toBe(0);
 });

@@ -2,7 +2,7 @@
 import { useRef, useState } from "react";
 import { Action } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
-import { tell } from "../../ui/toasts.tsx";
+import { tell, toast } from "../../ui/toasts.tsx";
 import { ACTIONS, act, remove, whyNotAct, whyNotDelete } from "../data/actions.ts";
 import { keyOf, type Machine } from "../data/kinds.ts";
 import { forEachOf } from "../data/many.ts";
@@ -13,11 +13,17 @@ const QUIET_MS = 500;
 /** Of more than these the names are not read anyway. */
 const LISTED = 1000;
 
-/** Asks each, and how far that is, in words: "" before that is of interest, undefined while nothing is asked. */
+/**
+ * Asks each until it is stopped, and how far that is, in words: "" before that is of interest, undefined while nothing is asked.
+ * `each`: as forEachOf.
+ */
 function useEach() {
   const [progress, setProgress] = useState<string>();
+  const asking = useRef<AbortController>(undefined);
   const each = async (machines: readonly Machine[], what: (vm: Machine) => Promise<unknown>) => {
     setProgress("");
+    const stop = new AbortController();
+    asking.current = stop;
     let shown = performance.now();
     const show = (done: number) => {
       if (performance.now() - shown < QUIET_MS) return;
@@ -25,12 +31,12 @@ function useEach() {
       setProgress(`${done} of ${machines.length}`);
     };
     try {
-      await forEachOf(machines, what, show);
+      return await forEachOf(machines, what, show, stop.signal);
     } finally {
       setProgress(undefined);
     }
   };
-  return [progress, each] as const;
+  return [progress, each, () => asking.current?.abort()] as const;
 }
 
 export function Bulk({ machines, clear }: { machines: readonly Machine[]; clear: () => void }) {
@@ -100,7 +106,7 @@ function DeleteMachines({
 }) {
   // While they go, fewer are chosen.
   const stay = useRef(left).current;
-  const [progress, each] = useEach();
+  const [progress, each, stop] = useEach();
   const [only] = machines;
   const one = machines.length === 1 ? only?.metadata.name : undefined;
   return (
@@ -110,9 +116,11 @@ function DeleteMachines({
       danger
       typed={one ?? `delete ${machines.length}`}
       onClose={onClose}
+      onStop={stop}
       onSend={async () => {
-        await each(machines, (vm) => remove("virtualmachines", vm.metadata));
-        onDone();
+        const gone = await each(machines, (vm) => remove("virtualmachines", vm.metadata));
+        if (gone === machines.length) onDone();
+        else toast("bad", `Stopped: ${gone} of ${machines.length} machines are deleted, the others stay`);
       }}
     >
       <p>

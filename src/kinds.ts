@@ -33,7 +33,7 @@ import { checkImage, checkImageBuild } from "./images/checks.ts";
 import { Distribution, Image, ImageBuild } from "./images/kinds.ts";
 import { checkHostPower, checkHostWatts } from "./power/checks.ts";
 import { PowerPolicy } from "./power/policies/kinds.ts";
-import { Event, Lease } from "./reconcile/kinds.ts";
+import { checkEvent, Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
 
 export const KINDS: readonly Kind[] = [
@@ -77,7 +77,7 @@ export const KINDS: readonly Kind[] = [
   register(PowerPolicy),
   register(Site, { check: checkSite }),
   register(Lease),
-  register(Event),
+  register(Event, { check: checkEvent }),
   register(ResourceQuota, { check: checkResourceQuota }),
   Secret,
   ...RBAC_KINDS,

@@ -18,10 +18,10 @@ export interface Attributes {
 
 /**
  * `onlyInstancesOf`: writes are allowed only to instances bound to this host, and only those are read whole (host-view.ts), which the
- * handler has to look at. `onlyName`: of what is created, only the name is taken.
+ * handler has to look at. `onlyEventsOf`: likewise only events that this host reports. `onlyName`: of what is created, only the name is taken.
  */
 export type Decision =
-  | { allowed: true; onlyInstancesOf?: string; onlyName?: true }
+  | { allowed: true; onlyInstancesOf?: string; onlyEventsOf?: string; onlyName?: true }
   | { allowed: false; reason: string };
 
 const YES: Decision = { allowed: true };
@@ -52,7 +52,9 @@ export function authorizeHost(host: string, attributes: Attributes): Decision {
   }
   if (resource === "hosts" && subresource === "status") return own(host);
   if (resource === "leases" && subresource === undefined) return own(`host-${host}`);
-  if (resource === "events" && subresource === undefined) return YES;
+  // Not by patches, of which it could not be told whose event comes out.
+  if (resource === "events" && subresource === undefined && verb !== "patch")
+    return { allowed: true, onlyEventsOf: host };
   if (resource === "instances" && verb !== "create") return { allowed: true, onlyInstancesOf: host };
   return no(`hosts may not write ${resource}`);
 }

@@ -108,6 +108,7 @@ async function create(call: Call): Promise<void> {
   const named = { ...attributes, name: typeof metadata.name === "string" ? metadata.name : "" };
   const decision = context.authorizer.decide(exchange.user, named);
   if (!decision.allowed) forbid(exchange.user, named, decision.reason);
+  requireOwnEvent(call, body.value);
   const value = decision.onlyName ? onlyNameOf(body.value) : body.value;
   await sendWritten(
     call,
@@ -128,10 +129,21 @@ async function ownInstance(call: Call): Promise<Resource | undefined> {
   return current;
 }
 
+/** For writes that are allowed only to the events of one host. @throws ApiError Forbidden */
+function requireOwnEvent({ decision, exchange, attributes }: Call, event: unknown): void {
+  const host = decision.onlyEventsOf;
+  const spec = isFields(event) ? event.spec : undefined;
+  if (host !== undefined && (!isFields(spec) || spec.host !== host))
+    forbid(exchange.user, attributes, `host ${host} may write only events whose spec.host is "${host}"`);
+}
+
 async function update(call: Call): Promise<void> {
   const { exchange, context, kind, target } = call;
   const own = await ownInstance(call);
   const body = await bodyOf(exchange);
+  requireOwnEvent(call, body.value);
+  if (call.decision.onlyEventsOf !== undefined)
+    requireOwnEvent(call, await context.service.get(kind, target.namespace, call.name));
   const value = own && target.subresource !== "status" ? withFinalizersOf(own, body.value) : body.value;
   await sendWritten(
     call,

@@ -41,6 +41,8 @@ function reviewAccess(authorizer: Authorizer, user: User, spec: Record<string, u
     name: text(asked.name),
   });
   if (!decision.allowed) return { allowed: false, reason: decision.reason };
+  if (decision.onlyEventsOf !== undefined)
+    return { allowed: true, reason: `only for events of host ${decision.onlyEventsOf}` };
   if (decision.onlyInstancesOf === undefined) return { allowed: true };
   return { allowed: true, reason: `only for instances of host ${decision.onlyInstancesOf}` };
 }

@@ -12,6 +12,7 @@ import { hostUser } from "../resource/host-name.ts";
 import { createSigningRequest } from "./certificates.ts";
 import { Pki } from "./pki.ts";
 import { Secret } from "./secrets.ts";
+import { failure } from "./testing/machines.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
@@ -348,6 +349,42 @@ describe("the API server", () => {
     expect(answer.code).toBe(503);
     expect(answer.text).toContain("[-]store failed: the disk is full");
     expect((await raw(sick, "GET", "/livez")).code).toBe(200);
+  });
+
+  it("a host reports only as itself, and changes no report of another one", async () => {
+    await using checked = await startApiStack({ checked: ["Event"] });
+    const [agent, admin] = [await checked.host("h1"), checked.admin()];
+    const time = "2026-01-01T00:00:00.000Z";
+    const event = (name: string, host?: string, lastTime = time) => ({
+      metadata: { name, namespace: "default" },
+      spec: {
+        about: { kind: "Host", name: "h2" },
+        type: "Normal" as const,
+        reason: "Odd",
+        message: "",
+        reporter: "agent",
+        firstTime: time,
+        lastTime,
+        count: 1,
+        ...(host ? { host } : {}),
+      },
+    });
+    const own = await agent.create(Event, event("own", "h1"));
+    const again = await agent.update(Event, { ...own, spec: { ...own.spec, count: 2 } });
+    expect(again.spec.count).toBe(2);
+    const theirs = await admin.create(Event, event("theirs", "h2"));
+    const nobodys = await admin.create(Event, event("nobodys"));
+    for (const write of [
+      agent.create(Event, event("a", "h2")),
+      agent.create(Event, event("b")),
+      agent.update(Event, { ...again, spec: { ...own.spec, host: "h2" } }),
+      agent.update(Event, { ...theirs, spec: { ...theirs.spec, host: "h1" } }),
+      agent.update(Event, { ...nobodys, spec: { ...nobodys.spec, host: "h1" } }),
+      agent.patch(Event, theirs.metadata, { spec: { host: "h1" } }),
+    ])
+      expect((await failure(write)).reason).toBe("Forbidden");
+    const never = await failure(agent.create(Event, event("never", "h1", "never")));
+    expect(never.message).toContain('spec.lastTime: Invalid value: "never": must be a time as in RFC 3339');
   });
 
   it("compresses long lists and serves YAML", async () => {

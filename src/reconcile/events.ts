@@ -128,7 +128,7 @@ function nameOf({ about, type, reason, message, reporter, host }: Event["spec"])
   return `${about.name.slice(0, 40).replace(/[^a-z0-9]+$/, "")}-${hash}`;
 }
 
-/** Deletes Events whose last time is over an hour ago; looks every minute. Runs until the signal aborts; never rejects. */
+/** Deletes Events whose last time is over an hour ago, or is none, or lies as far ahead; looks every minute. Runs until the signal aborts; never rejects. */
 export async function runEventExpiry(context: {
   client: Client;
   clock: Clock;
@@ -140,10 +140,10 @@ export async function runEventExpiry(context: {
   const { client, clock, log, signal, maxAgeMs = 3_600_000, intervalMs = 60_000 } = context;
   while (!signal.aborted) {
     try {
-      const oldest = clock.now().getTime() - maxAgeMs;
+      const now = clock.now().getTime();
       for (const { metadata, spec } of (await client.list(Event, { signal, shared: true })).items) {
         if (signal.aborted) return;
-        if (!(Date.parse(spec.lastTime) < oldest)) continue;
+        if (Math.abs(now - Date.parse(spec.lastTime)) <= maxAgeMs) continue;
         const { name, namespace, resourceVersion } = metadata;
         // With its version: an event that happens again meanwhile stays.
         await client

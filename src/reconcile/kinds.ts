@@ -1,6 +1,9 @@
 /** Lease and Event: what reconcilers and agents need of their own. */
 import { Type } from "typebox";
+import { type Cause, invalidValue } from "../resource/errors.ts";
 import { defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 
 /**
  * A lease: `holder` owns it until renewTime + durationSeconds. Three uses: leadership of a control plane
@@ -50,8 +53,8 @@ export const Event = defineKind({
     message: Type.String({ description: "What happened, for people." }),
     reporter: Type.String({ description: "Which component reports it." }),
     host: Type.Optional(Name("The host it happened on.")),
-    firstTime: Type.String(),
-    lastTime: Type.String(),
+    firstTime: Type.String({ format: "date-time" }),
+    lastTime: Type.String({ format: "date-time", description: "It is deleted an hour after this." }),
     count: Type.Integer({ minimum: 1 }),
   }),
   columns: [
@@ -72,3 +75,16 @@ export const Event = defineKind({
   ],
 });
 export type Event = ObjectOf<typeof Event>;
+
+/** Not in the schema: events are stored that older versions let in. */
+export function checkEvent({ spec }: Event): Cause[] {
+  return (["firstTime", "lastTime"] as const)
+    .filter((field) => !(RFC_3339.test(spec[field]) && Date.parse(spec[field]) > 0))
+    .map((field) =>
+      invalidValue(
+        `spec.${field}`,
+        spec[field],
+        "must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z",
+      ),
+    );
+}

@@ -142,6 +142,17 @@ describe("EventRecorder", () => {
     await clock.step(3_000_000);
     recorder.record({ kind: "Host", name: "h" }, "Normal", "New", "x");
     await recorder.flushed();
+    const { items } = await plane.client.list(Event);
+    for (const [name, lastTime] of [
+      // As older versions let it in.
+      ["never", "never"],
+      ["ahead", "9999-12-31T23:59:59Z"],
+    ] as const) {
+      const [event] = items;
+      const stored = { ...event, metadata: { ...event?.metadata, name }, spec: { ...event?.spec, lastTime } };
+      const value = JSON.stringify(stored);
+      await plane.store.commit({ key: `events/default/${name}`, expected: 0, value });
+    }
     const stop = new AbortController();
     const ended = runEventExpiry({ client: plane.client, clock, log: silentLogger, signal: stop.signal });
     await clock.step(900_000);

@@ -12,6 +12,8 @@ import { Connection } from "./connection.ts";
 let folder: string;
 let server: Server;
 let connection: Connection;
+let [url, ca] = ["", ""];
+const asked: string[] = [];
 const held: (() => void)[] = [];
 const warnings: string[] = [];
 /** Answers a page that goes on. */
@@ -27,14 +29,21 @@ beforeEach(async () => {
       response.write("a");
     } else if (url === "/warned")
       response.setHeader("warning", ['299 - "one \\"a\\", \\\\"', '299 - "two, 299 - three"']).end("{}");
-    else answer();
+    else if (url === "/busy" || url === "/cut-off") {
+      asked.push(url);
+      const [code, reason] = url === "/busy" ? [429, "TooManyRequests"] : [503, "ServiceUnavailable"];
+      const details = { retryAfterSeconds: 3600 };
+      response.writeHead(code).end(JSON.stringify({ kind: "Status", code, reason, details }));
+    } else answer();
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   // Safe: it listens on TCP.
   const { port } = server.address() as AddressInfo;
+  url = `https://127.0.0.1:${port}`;
+  ca = pki.ca;
   connection = new Connection({
-    url: `https://127.0.0.1:${port}`,
-    ca: pki.ca,
+    url,
+    ca,
     mostAtOnce: 2,
     onWarning: (text) => warnings.push(text),
   });
@@ -86,4 +95,15 @@ it("a page that is long in coming is limited by silence alone", async () => {
   const next = (await taken()).next();
   vi.advanceTimersByTime(31_000);
   await expect(next).rejects.toThrow(/^nothing more came from https:.* for 30000 ms$/);
+});
+
+it("of several control planes, asks the next one for one that is cut off, but never at once again one that is too busy", async () => {
+  const several = new Connection({ url: [url, url, url], ca });
+  asked.length = 0;
+  await expect(several.json({ method: "GET", path: "/cut-off" })).rejects.toMatchObject({ code: 503 });
+  expect(asked).toHaveLength(3);
+  asked.length = 0;
+  await expect(several.json({ method: "GET", path: "/busy" })).rejects.toMatchObject({ code: 429 });
+  expect(asked).toHaveLength(1);
+  several.close();
 });

@@ -181,8 +181,11 @@ export class Connection {
         const error = errorFromAnswer(response.statusCode, body.toString("utf8"));
         // Only these have certainly done nothing: cut off from the store, or too busy.
         if (!isApiError(error, "ServiceUnavailable", "TooManyRequests")) throw error;
-        if (error.code === 503) this.#leave(base);
-        if (tried < this.#bases.length) continue;
+        if (error.code === 503) {
+          this.#leave(base);
+          if (tried < this.#bases.length) continue;
+        }
+        // Who is too busy is asked again, but when it said.
         const waitMs = (error.details.retryAfterSeconds ?? Number.POSITIVE_INFINITY) * 1000;
         if (Date.now() + waitMs > until) throw error;
         await sleep(waitMs, undefined, call.signal ? { signal: call.signal } : {});

@@ -121,7 +121,7 @@ async function ownInstance(call: Call): Promise<Resource | undefined> {
   const { context, kind, target, decision, exchange, attributes } = call;
   const host = decision.onlyInstancesOf;
   if (host === undefined) return undefined;
-  // spec.host never changes once it is set, so what is checked here still holds at the write.
+  // spec.host never changes once it is set, but for runs that are over on hosts that are gone: what is checked here still holds at the write.
   const current = await context.service.get(kind, target.namespace, call.name);
   const { spec } = current;
   if (!isFields(spec) || spec.host !== host)

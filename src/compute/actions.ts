@@ -144,8 +144,15 @@ export async function removeUnbound(client: Client, instance: Instance): Promise
     }
   }
   await deleteInstance(client, instance);
+  await letInstanceGo(client, instance);
+  return true;
+}
+
+/** In the place of its agent, for one that is over and has none (any more). */
+export async function letInstanceGo(client: Client, instance: Instance): Promise<void> {
   await modify(client, Instance, at(instance), "object", (now) => {
-    if (now.metadata.uid !== instance.metadata.uid || isBound(now) || !isReleased(now)) return undefined;
+    if (now.metadata.uid !== instance.metadata.uid || now.spec.host !== instance.spec.host) return undefined;
+    if (!isReleased(now)) return undefined;
     return {
       ...now,
       metadata: {
@@ -154,7 +161,6 @@ export async function removeUnbound(client: Client, instance: Instance): Promise
       },
     };
   });
-  return true;
 }
 
 export function ignoreGone(error: unknown): void {

@@ -82,8 +82,10 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
   if (old.spec.guestCpu || old.spec.host)
     causes.push(...immutable(spec, old.spec, ["guestCpu"], "a run never changes under itself"));
   if (spec.host !== old.spec.host) {
-    if (old.spec.host) causes.push(invalidValue("spec.host", spec.host, "field is immutable once set"));
-    else if (old.status?.custody === "Released" || metadata.deletionTimestamp)
+    if (old.spec.host) {
+      if (!spec.host || !isOverOnGoneHost(old, lookup))
+        causes.push(invalidValue("spec.host", spec.host, "field is immutable once set"));
+    } else if (old.status?.custody === "Released" || metadata.deletionTimestamp)
       causes.push(
         forbiddenField("spec.host", "this instance is over; it cannot be bound to a host any more"),
       );
@@ -104,6 +106,12 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
   if (custody === "Held" && before !== "Held") causes.push(...checkTakingCustody(object, lookup));
   return causes;
 }
+
+/** Nothing of it is left but its disks, which another host is to destroy (gone-hosts.ts). */
+const isOverOnGoneHost = ({ metadata, spec, status }: Instance, lookup: Lookup): boolean =>
+  metadata.deletionTimestamp !== undefined &&
+  status?.custody === "Released" &&
+  !lookup.list(Host).some((host) => host.metadata.name === spec.host);
 
 /** The last word on capacity: whoever binds (director, migrations, two leaders for a moment) has looked at an estate that may be old by now. */
 function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cause[] {

@@ -46,6 +46,7 @@
  * instance: they are destroyed only when the VirtualMachine is deleted (finalizer `vireo.dev/volumes` on the VM: the VM
  * reconciler waits until all instances are gone, and then removes the finalizer; the agent named in status.host of the last
  * instance deletes the VM's folder of volumes before it removes the instance's finalizer, when instance.spec.destroyVolumes is set).
+ * Of a host that was taken out, the VM reconciler removes the finalizer of what is Released, or binds it once more, to a host that destroys what lies in a shared pool.
  */
 import { type Static, Type } from "typebox";
 import {

@@ -2,7 +2,9 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Image } from "../images/kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { getCondition } from "../resource/object.ts";
+import { Host } from "./hosts/kinds.ts";
 import { Instance, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { StoragePool } from "./storage/kinds.ts";
 import { until, untilGone } from "./testing/control-plane.ts";
 import { createImage, type Estate, imageStatus, NS, openEstate } from "./testing/estate.ts";
 
@@ -213,6 +215,61 @@ describe("VirtualMachine reconciler", () => {
     await estate.createMachine("next");
     const next = await estate.vm("next", (o) => o.status?.interfaces !== undefined);
     expect(next.status?.interfaces?.[0]?.address).toBe("10.77.0.4");
+  });
+
+  describe("of a host that was taken out", () => {
+    const stopOn = async (name: string, host: string, spec = {}) => {
+      await estate.runMachine(name, host, spec);
+      await estate.client.patch(VirtualMachine, at(name), { spec: { running: false } });
+      await estate.instance(`${name}-1`, (i) => !i.spec.running, "asked to stop");
+      await estate.end(`${name}-1`, "Requested");
+      await estate.vm(name, phase("Stopped"));
+    };
+    const takeOut = async (host: string) => {
+      await estate.hostReady(host, "Unknown");
+      await estate.client.delete(Host, { name: host });
+    };
+
+    it("has another host destroy the disks in a shared pool when the machine is deleted, once one is heard", async () => {
+      estate = await openEstate();
+      await stopOn("web", "a");
+      await takeOut("a");
+      for (const name of ["b", "c"]) await estate.hostReady(name, "Unknown");
+      await estate.client.delete(VirtualMachine, at("web"));
+      const waiting = await estate.instance("web-1", (i) => i.metadata.deletionTimestamp !== undefined);
+      expect(waiting.spec).toMatchObject({ host: "a", destroyVolumes: true });
+      await estate.hostReady("c", "True");
+      await estate.restartReconcilers();
+      await estate.instance("web-1", (i) => i.spec.host === "c", "bound to c");
+      await estate.finalize("web-1");
+      await untilGone(estate.client, VirtualMachine, at("web"));
+    });
+
+    it("lets a machine go whose disks went with the host", async () => {
+      estate = await openEstate();
+      await estate.client.create(StoragePool, {
+        metadata: { name: "local" },
+        spec: { directory: { path: "/var/lib/local", shared: false } },
+      });
+      await stopOn("web", "a", { storagePool: "local" });
+      await estate.client.delete(VirtualMachine, at("web"));
+      await estate.instance("web-1", (i) => i.spec.destroyVolumes === true, "destroyVolumes");
+      await takeOut("a");
+      await untilGone(estate.client, VirtualMachine, at("web"));
+    });
+
+    it("lets a run go that a newer one elsewhere has taken the place of", async () => {
+      estate = await openEstate();
+      await stopOn("web", "a");
+      await takeOut("a");
+      await estate.client.patch(VirtualMachine, at("web"), { spec: { running: true } });
+      await estate.instance("web-2");
+      await estate.bind("web-2", "b");
+      await estate.report("web-2", { custody: "Held", phase: "Running" });
+      await untilGone(estate.client, Instance, at("web-1"));
+      const moved = estate.client.patch(Instance, at("web-2"), { spec: { host: "c" } });
+      await expect(moved).rejects.toThrow("field is immutable once set");
+    });
   });
 
   it("keeps its volumes' finalizer while it has runs, whoever writes it away", async () => {

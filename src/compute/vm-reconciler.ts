@@ -26,6 +26,7 @@ import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
 import { instancesOf, isBound, isHeld, isLive, leftDisksBehind, superseded } from "./custody.ts";
 import { isKept, keepVolumes, removeMachine, removeOrphans } from "./deletion.ts";
 import { imagesOf } from "./disks/checks.ts";
+import { letGoOfGoneHosts } from "./gone-hosts.ts";
 import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import { Instance, VirtualMachine } from "./kinds.ts";
@@ -95,9 +96,10 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   networks.onChange((name) => enqueueWhere((vm) => vm.spec.networks.includes(name)));
   pools.onChange((name) => enqueueWhere((vm) => vm.spec.storagePool === name));
   // All hosts are news at the beginning: not each of them looks through all machines.
-  const byHost = new Index(vms, ({ status }) => (status?.host ? [status.host] : []));
+  const byHost = new Index(instances, ({ spec }) => (spec.host ? [spec.host] : []));
   hosts.onChange((name, now, old) => {
-    if (isSilent(now) !== isSilent(old)) for (const vm of byHost.get(name)) controller.enqueue(keyOf(vm));
+    if (isSilent(now) !== isSilent(old) || !now !== !old)
+      for (const instance of byHost.get(name)) controller.enqueue(keyOfMachine(instance));
   });
   const all = Object.values(informers);
   const running = all.map((informer) => informer.run(signal));
@@ -152,7 +154,11 @@ class VirtualMachineReconciler {
     const vm = this.#informers.vms.get(key);
     const known = this.#instancesByMachine.get(key);
     await removeOrphans(this.#client, vm, known);
-    if (!vm) return undefined;
+    const isKnown = (host: string) => this.#informers.hosts.get(host) !== undefined;
+    const waits = (await letGoOfGoneHosts(this.#client, known, isKnown))
+      ? { requeueAfterMs: ROOM_RETRY_MS }
+      : undefined;
+    if (!vm) return waits;
     const instances = instancesOf(vm, known);
     if (vm.metadata.deletionTimestamp) {
       try {
@@ -163,7 +169,7 @@ class VirtualMachineReconciler {
         if (!(error instanceof OddInstance)) throw error;
         return this.#status.writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
       }
-      return undefined;
+      return waits;
     }
     if (instances.length > 0 && !isKept(vm)) {
       // Somebody wrote over it: deleted, it would be gone at once, and its volumes would stay for ever.

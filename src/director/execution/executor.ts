@@ -8,7 +8,6 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../../client/client.ts";
-import { VirtualMachine } from "../../compute/kinds.ts";
 import {
   isFinal,
   isUnderWay,
@@ -24,14 +23,13 @@ import { requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
-import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
+import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { Policy } from "../kinds.ts";
 import { calledOff, endOf, isFinalPlan, isPlanOpen, isRejected, Plan } from "../planning/kinds.ts";
 import { keyOf, type Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { figuresOf } from "./figures.ts";
-import { outdated, staysOf } from "./kept.ts";
 import { measuredOf } from "./measured.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
@@ -139,7 +137,6 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   const otherwise = isOvertaken || plan.status?.superseded !== undefined ? "Superseded" : "Failed";
   const phase = done === states.length ? "Succeeded" : isRejected(plan) ? "Rejected" : otherwise;
   await write(context, name, { phase, done, moves: states });
-  await forgetOld(context);
   return "over";
 }
 
@@ -376,13 +373,4 @@ async function write(
     if (isFinalPlan({ status: now })) now.endedTime = context.clock.now().toISOString();
     return isDeepStrictEqual(now, plan.status) ? undefined : { ...plan, status: now };
   });
-}
-
-async function forgetOld({ client, clock }: DirectorContext): Promise<void> {
-  const [plans, policies] = await Promise.all([client.list(Plan), client.list(Policy, READ)]);
-  const isAny = policies.items.some(({ spec }) => spec.moves?.minimumStayMinutes);
-  const machines = isAny ? (await client.list(VirtualMachine, READ)).items : [];
-  const stays = staysOf(policies.items, machines);
-  for (const plan of outdated(plans.items, clock.now().getTime(), stays))
-    await client.delete(Plan, { name: plan.metadata.name });
 }

@@ -1,8 +1,8 @@
 /** Which plans are kept when they are over, and with them (by owner reference) their Migrations. Pure. */
 
-import { byAge, type ObjectMeta } from "../../resource/object.ts";
-import { selects } from "../../resource/selector.ts";
-import type { Policy } from "../kinds.ts";
+import { byAge } from "../../resource/object.ts";
+import type { Estate } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
 import { endOf, isFinalPlan, isRejected, type Plan } from "../planning/kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
@@ -19,18 +19,14 @@ export const byEnd = (a: Plan, b: Plan): number => {
 };
 
 /** How long policies have machines stay where they came to, ms, by "namespace/name"; of those of which one says so. */
-export function staysOf(
-  policies: readonly Policy[],
-  machines: readonly { metadata: ObjectMeta }[],
-): Map<string, number> {
+export function staysOf(estate: Estate): Map<string, number> {
+  const index = indexOf(estate);
   const stays = new Map<string, number>();
-  for (const { metadata: own, spec } of policies) {
-    const stayMs = (spec.moves?.minimumStayMinutes ?? 0) * 60_000;
+  for (const policy of estate.policies) {
+    const stayMs = (policy.spec.moves?.minimumStayMinutes ?? 0) * 60_000;
     if (stayMs === 0) continue;
-    for (const { metadata } of machines) {
-      const { namespace = "default", name, labels = {} } = metadata;
-      if (namespace !== (own.namespace ?? "default") || !selects(spec.selector, labels)) continue;
-      const key = `${namespace}/${name}`;
+    for (const i of index.membersOf(policy)) {
+      const key = index.machines[i]?.key ?? "";
       stays.set(key, Math.max(stayMs, stays.get(key) ?? 0));
     }
   }

@@ -201,15 +201,11 @@ it("of plans that are over the newest are kept, and for a day those that did som
   // One that tells where a machine left last that has to stay away from there for long is kept for that.
   const [away, again] = [at(50, "away", ["Succeeded"]), at(49, "again", ["Succeeded"])];
   const before = [away, again];
-  const machines = [{ metadata: { name: "x", namespace: "default", labels: { app: "x" } } }];
-  const gone = (minutes: number, of = machines) =>
-    names(
-      outdated(
-        [...before, ...idle.slice(-20)],
-        now,
-        staysOf([policy({ moves: { minimumStayMinutes: minutes } })], of),
-      ),
-    );
+  const machines = [machineView("x", "b", { labels: { app: "web" } })];
+  const gone = (minutes: number, of = machines) => {
+    const estate = estateOf([host("b")], of, [policy({ moves: { minimumStayMinutes: minutes } })]);
+    return names(outdated([...before, ...idle.slice(-20)], now, staysOf(estate)));
+  };
   expect(gone(60)).toEqual(names(before));
   expect(gone(365 * 24 * 60)).toEqual(names([away]));
   expect(gone(365 * 24 * 60, [])).toEqual(names(before));
@@ -238,8 +234,14 @@ it("plans count from when they were over, not from when they were made: users ma
   const [fresh, old] = [late("fresh", ["Succeeded"], 1), late("old", ["Succeeded"], 30)];
   expect(names(outdated([fresh, old, ...idle], now))).toEqual(["old"]);
   // As long as a stay lasts after the move itself.
-  const machines = [{ metadata: { name: "x", namespace: "default", labels: { app: "x" } } }];
-  const stays = (hours: number) => staysOf([policy({ moves: { minimumStayMinutes: hours * 60 } })], machines);
+  const stays = (hours: number) =>
+    staysOf(
+      estateOf(
+        [host("b")],
+        [machineView("x", "b", { labels: { app: "web" } })],
+        [policy({ moves: { minimumStayMinutes: hours * 60 } })],
+      ),
+    );
   expect(names(outdated([old, ...idle], now, stays(29)))).toEqual(["old"]);
   expect(names(outdated([old, ...idle], now, stays(31)))).toEqual([]);
   // What was carried out last is undone first.

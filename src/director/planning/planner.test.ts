@@ -110,6 +110,35 @@ it("takes back a plan that nobody has looked at yet when it makes another", asyn
   }
 });
 
+it("removes all but the newest of the proposals that came to nothing", async () => {
+  const { client, close } = await openEstate();
+  for (let i = 10; i < 35; i++) {
+    const name = `plan-${i}`;
+    const moves = [{ namespace: NS, vm: "web", from: "a", to: "b", reason: "played", expected: "" }];
+    await client.create(Plan, {
+      metadata: { name },
+      spec: { trigger: "played", automation: "ask", moves },
+    });
+    const endedTime = new Date(Date.now() - (60 - i) * 60_000).toISOString();
+    await client.patch(
+      Plan,
+      { name },
+      { status: { phase: "Superseded", endedTime } },
+      { subresource: "status" },
+    );
+  }
+  const stop = startPlanner(client);
+  try {
+    await until("the oldest going", async () => {
+      const left = (await client.list(Plan)).items.map(({ metadata }) => metadata.name).sort();
+      return left.length === 20 && left[0] === "plan-15";
+    });
+  } finally {
+    await stop();
+    await close();
+  }
+});
+
 it.each<[string, (client: Client) => Promise<unknown>]>([
   ["deleted", (client) => client.delete(Plan, { name: "p" })],
   [

@@ -5,6 +5,7 @@ import { Instance, type Usage } from "../../compute/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
+import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
@@ -14,7 +15,7 @@ import { demandIn } from "../estate/use.ts";
 import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
-import { HOLD_MS } from "../execution/kept.ts";
+import { HOLD_MS, outdated, staysOf } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { proveSurvival } from "../failover/failover.ts";
@@ -160,6 +161,10 @@ async function round(
   await othersFirst();
   await tellPolicies(context, estate);
   const plans = (await client.list(Plan)).items;
+  for (const { metadata } of outdated(plans, clock.now().getTime(), staysOf(estate)))
+    await client.delete(Plan, { name: metadata.name }).catch((error: unknown) => {
+      if (!isApiError(error, "NotFound")) throw error;
+    });
   await tellHosts(context, estate, plans);
   const free = {
     now: clock.now().getTime(),

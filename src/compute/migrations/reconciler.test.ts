@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { overriding } from "../../client/testing/overriding.ts";
 import { Policy } from "../../director/kinds.ts";
+import { Plan } from "../../director/planning/kinds.ts";
 import { Host } from "../hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { untilGone, untilObject } from "../testing/control-plane.ts";
+import { until, untilGone, untilObject } from "../testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../testing/estate.ts";
 import { Migration } from "./kinds.ts";
 
@@ -49,6 +50,50 @@ async function flip(between: () => Promise<void> = async () => undefined) {
 }
 
 describe("Migration reconciler", () => {
+  it("gives what users asked for to its machine, keeps of what is over the newest ten, and nothing of an earlier machine", async () => {
+    const { client } = estate;
+    const names = async () =>
+      (await client.list(Migration)).items.map(({ metadata }) => metadata.name).sort();
+    const moves = [{ namespace: NS, vm: "web", from: "a", to: "b", reason: "played", expected: "" }];
+    const plan = await client.create(Plan, {
+      metadata: { name: "p" },
+      spec: { trigger: "played", automation: "act", moves },
+    });
+    const plans = { apiVersion: "vireo.dev/v1", kind: "Plan", name: "p", uid: plan.metadata.uid ?? "" };
+    const ended = async (i: number, more: { vm?: string; ownerReferences?: (typeof plans)[] } = {}) => {
+      const { vm = "web", ownerReferences } = more;
+      const name = `m${i}`;
+      const metadata = { ...at(name), ...(ownerReferences ? { ownerReferences } : {}) };
+      await client.create(Migration, { metadata, spec: { vm, to: "b" } });
+      const finishedTime = new Date(1e12 + i * 1000).toISOString();
+      await client.patch(
+        Migration,
+        at(name),
+        { status: { phase: "Succeeded", finishedTime } },
+        { subresource: "status" },
+      );
+    };
+    await estate.stopReconcilers();
+    await ended(10, { ownerReferences: [plans] });
+    for (let i = 11; i < 23; i++) await ended(i);
+    await ended(30, { vm: "later" });
+    // Times of objects are in whole seconds.
+    await until("the next second", async () => Date.now() % 1000 < 50);
+    await estate.startReconcilers();
+    await estate.createMachine("later");
+    const kept = ["m10", ...Array.from({ length: 10 }, (_, i) => `m${i + 13}`)];
+    await until(
+      "the others going",
+      async () => JSON.stringify(await names()) === JSON.stringify(kept),
+      names,
+    );
+    const uid = (await estate.vm("web")).metadata.uid;
+    const owned = (name: string) =>
+      untilObject(client, Migration, at(name), "owned", (m) => m.metadata.ownerReferences?.length === 1);
+    expect((await owned("m22")).metadata.ownerReferences?.[0]).toMatchObject({ kind: "VirtualMachine", uid });
+    expect((await owned("m10")).metadata.ownerReferences).toEqual([plans]);
+  });
+
   it("waits, and says so, while the disks of the machine are worked on", async () => {
     const claim = (disksBusy: unknown) =>
       estate.client.patch(VirtualMachine, at("web"), { status: { disksBusy } }, { subresource: "status" });

@@ -33,6 +33,7 @@ import {
   removeUnbound,
   takeNumber,
 } from "../actions.ts";
+import { keepAsked } from "../asked.ts";
 import { currentOf, instanceName, isBound, isHeld, isLive, isReleased, numberOf } from "../custody.ts";
 import { pinsIn } from "../hardware/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
@@ -102,8 +103,10 @@ export async function runMigrationReconciler(context: MigrationContext): Promise
     if (key && (busy(key) || (now.metadata.labels?.[MIGRATION_LABEL] && isLive(now) && !isHeld(now))))
       controller.enqueue(key);
   });
-  vms.onChange((key) => {
-    if (busy(key)) controller.enqueue(key);
+  // Of a new machine: those of an earlier one of its name.
+  const all = new Index(migrations, (m) => [keyOfMachine(m)]);
+  vms.onChange((key, _now, old) => {
+    if (busy(key) || (!old && all.get(key).length > 0)) controller.enqueue(key);
   });
   await Promise.all([controller.run(signal), migrations.run(signal), instances.run(signal), vms.run(signal)]);
 }
@@ -130,7 +133,12 @@ class MigrationReconciler {
       this.#client.get(VirtualMachine, { namespace, name }),
       this.#client.list(Migration, { namespace, fieldSelector: `spec.vm=${name}` }),
     ]);
-    const open = items
+    const asked = items.filter((m) => !isOfPlan(m));
+    const all = [
+      ...items.filter(isOfPlan),
+      ...(await keepAsked(this.#client, Migration, vm, asked, isFinal)),
+    ];
+    const open = all
       .filter((m) => !isFinal(m))
       .sort((a, b) => Number(isUnderWay(b)) - Number(isUnderWay(a)) || byAge(a, b));
     if (!vm) {
@@ -142,7 +150,7 @@ class MigrationReconciler {
       for (const m of open) await this.#wait(m, `waits: ${instances.message}`);
       return { requeueAfterMs: ODD_RETRY_MS };
     }
-    await this.#abortStrays(items, instances);
+    await this.#abortStrays(all, instances);
     const [first, ...others] = open;
     if (!first) return undefined;
     for (const other of others) {
@@ -433,6 +441,10 @@ class MigrationReconciler {
     return this.#clock.now().toISOString();
   }
 }
+
+/** It goes with its Plan. */
+const isOfPlan = ({ metadata }: Migration): boolean =>
+  metadata.ownerReferences?.some(({ kind }) => kind === "Plan") ?? false;
 
 const isTargetOf = (instance: Instance, m: Migration): boolean =>
   instance.spec.incoming === true &&

@@ -17,6 +17,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { instancesOrOdd, keyOfMachine, ODD_RETRY_MS, OddInstance } from "../actions.ts";
+import { keepAsked } from "../asked.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
@@ -78,8 +79,10 @@ export async function runSnapshotReconciler(context: SnapshotContext): Promise<v
     const key = now && keyOfMachine(now);
     if (key && (now.spec.diskTask || open(key)) && !isDeepStrictEqual(now, old)) controller.enqueue(key);
   });
-  vms.onChange((key, now) => {
-    if (!now || now.status?.disksBusy || open(key)) controller.enqueue(key);
+  const allRollbacks = new Index(rollbacks, (r) => [keyOfMachine(r)]);
+  vms.onChange((key, now, old) => {
+    const isNew = !old && allRollbacks.get(key).length > 0;
+    if (!now || isNew || now.status?.disksBusy || open(key)) controller.enqueue(key);
   });
   const all = [snapshots, rollbacks, instances, vms];
   await Promise.all([controller.run(signal), ...all.map((informer) => informer.run(signal))]);
@@ -105,11 +108,12 @@ class SnapshotReconciler {
   async reconcile(key: string): Promise<Result> {
     const [namespace = "", name = ""] = key.split("/");
     const fieldSelector = `spec.vm=${name}`;
-    const [vm, { items: snapshots }, { items: rollbacks }] = await Promise.all([
+    const [vm, { items: snapshots }, { items: asked }] = await Promise.all([
       this.#client.get(VirtualMachine, { namespace, name }),
       this.#client.list(Snapshot, { namespace, fieldSelector }),
       this.#client.list(Rollback, { namespace, fieldSelector }),
     ]);
+    const rollbacks = await keepAsked(this.#client, Rollback, vm, asked, isOver);
     if (!vm || vm.metadata.deletionTimestamp) return this.#machineGone(name, vm, snapshots, rollbacks);
     const instances = await instancesOrOdd(this.#client, vm);
     if (instances instanceof OddInstance) {

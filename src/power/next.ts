@@ -178,7 +178,7 @@ function test(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
       : { step: "press", what: "shutDown", standing: waits };
   }
   const tookMs = now - Date.parse(task.waking.time);
-  const limitMs = (spec.powerManagement?.wakeTest?.bootSeconds ?? BOOT_SECONDS) * 1000;
+  const limitMs = bootMsOf(host);
   const isBack =
     getCondition(status?.conditions, "Ready")?.status === "True" &&
     status?.agent !== undefined &&
@@ -212,6 +212,9 @@ function failure(
   return settle("False", "TimedOut", lastTask.message);
 }
 
+/** How long it may take from switched on to its agent's first word. */
+const bootMsOf = ({ spec }: Host) => (spec.powerManagement?.wakeTest?.bootSeconds ?? BOOT_SECONDS) * 1000;
+
 function goOn(host: Host, kind: Done["kind"], task: Task, { now, seen, pressed }: Situation): Next {
   const { spec, metadata } = host;
   // Pressing harder is a task of its own, and takes over from the one that asks.
@@ -226,8 +229,10 @@ function goOn(host: Host, kind: Done["kind"], task: Task, { now, seen, pressed }
     };
   const goal: PowerState = kind === "On" ? "On" : "Off";
   const tookMs = now - Date.parse(task.startedTime);
-  const limitMs =
-    kind === "Off" ? (spec.powerManagement?.shutdownSeconds ?? SHUTDOWN_SECONDS) * 1000 : SWITCH_MS;
+  // Nobody but its agent says that it is on.
+  const wakes = kind === "On" && spec.bmc?.wakeOnLan !== undefined;
+  const shutdownMs = (spec.powerManagement?.shutdownSeconds ?? SHUTDOWN_SECONDS) * 1000;
+  const limitMs = wakes ? bootMsOf(host) : kind === "Off" ? shutdownMs : SWITCH_MS;
   const finish = (succeeded: boolean, message: string): Next => ({
     step: "finish",
     done: {
@@ -255,7 +260,9 @@ function goOn(host: Host, kind: Done["kind"], task: Task, { now, seen, pressed }
       false,
       kind === "Off"
         ? `its system did not shut down ${limit} (spec.powerManagement.shutdownSeconds); spec.power: ForceOff (vireo host power off --force) cuts its power`
-        : `its BMC took the order, and the host is still ${word(seen)} ${limit}`,
+        : wakes
+          ? `it was sent the packet that wakes it, and its agent was not heard from ${limit}; see whether spec.bmc.wakeOnLan.mac is its card's, and whether its firmware lets that wake it`
+          : `its BMC took the order, and the host is still ${word(seen)} ${limit}`,
     );
   }
   const standing: Standing = {

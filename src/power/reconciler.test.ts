@@ -175,6 +175,49 @@ describe("power reconciler", () => {
     expect(bmc.pressed).toEqual(["shutDown", "cut", "on", "on"]);
   });
 
+  it("gives a host that is woken by Wake-on-LAN the time to boot, sends the packet again meanwhile, and tells what to look at when it does not come", async () => {
+    const booted = "2026-01-01T00:00:00Z";
+    const told = async (ready: "True" | "Unknown", startedTime = booted) => {
+      await modify(plane.client, Host, { name: "a" }, "status", (h) => ({
+        ...h,
+        status: {
+          ...h.status,
+          agent: { version: "1", startedTime },
+          parting: { agent: booted, task: booted, time: booted },
+          conditions: setCondition(
+            h.status?.conditions,
+            { type: "Ready", status: ready, reason: "Test", message: "played" },
+            clock.now().toISOString(),
+          ),
+        },
+      }));
+      await clock.step(5000);
+    };
+    await ask({
+      bmc: { wakeOnLan: { mac: "02:00:00:00:00:0a", address: "10.0.0.255" }, ipmi: null, credentials: null },
+    });
+    await told("Unknown");
+    await ask({ power: "On" });
+    await clock.step(400_000);
+    expect(await standing()).toMatchObject({ reason: "SwitchingOn" });
+    expect(bmc.pressed.length).toBeGreaterThanOrEqual(6);
+    expect(new Set(bmc.pressed)).toEqual(new Set(["on"]));
+    await told("True", clock.now().toISOString());
+    expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+    expect((await host()).status?.power?.lastTask?.message).toMatch(/^is switched on, 4\d\d s after/);
+    await ask({ power: null });
+    await told("Unknown");
+    await ask({ power: "On" });
+    await clock.step(920_000);
+    expect(await standing()).toMatchObject({
+      status: "False",
+      reason: "TimedOut",
+      message: expect.stringContaining(
+        "its agent was not heard from within 900 s; see whether spec.bmc.wakeOnLan.mac",
+      ),
+    });
+  });
+
   it("goes on after a control plane that was killed before, or after, it pressed", async () => {
     bmc.heeds = false;
     await ask({ power: "Off", unschedulable: true });

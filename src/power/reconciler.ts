@@ -111,7 +111,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const next = nextOf(host, {
       now,
       seen,
-      pressed: task !== undefined && pressed.get(uid) === stepOf(task),
+      pressed: task !== undefined && pressed.get(uid) === stepOf(task, host.spec.bmc, now),
       own,
       controlPlane: own || (await runsControlPlane(client, bootId)),
     });
@@ -221,6 +221,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const { uid = "" } = host.metadata;
     const { task } = host.status?.power ?? {};
     if (!task || signal.aborted) return;
+    const at = clock.now().getTime();
     let reason: string | undefined;
     try {
       await (await open(spec))[next.what]();
@@ -229,7 +230,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     }
     // After its own packet, which hangs on nobody.
     const asked = next.what === "on" && (await askOthers(host, spec));
-    if (reason === undefined || asked) pressed.set(uid, stepOf(task));
+    if (reason === undefined || asked) pressed.set(uid, stepOf(task, spec, at));
     else {
       // Tried again until the task's time is over.
       events.record(about(host), "Warning", "BmcFailed", reason);
@@ -368,5 +369,8 @@ function tested(power: PowerStatus, task: Task | undefined, { passed, finishedTi
   return passed && Number.isFinite(ms) ? withBoot(power, Math.round(ms / 1000)) : power;
 }
 
-/** One press each. */
-const stepOf = ({ startedTime, waking }: Task) => `${startedTime} ${waking ? "waking" : ""}`;
+/** One press each; of Wake-on-LAN one every minute: a packet may be lost, or come while the host still goes off. */
+function stepOf({ startedTime, waking }: Task, { wakeOnLan }: BmcSpec, now: number): string {
+  const minute = wakeOnLan ? Math.floor((now - Date.parse(startedTime)) / 60_000) : 0;
+  return `${startedTime} ${waking ? "waking" : ""} ${minute}`;
+}

@@ -193,6 +193,52 @@ describe("over the API", () => {
     );
   });
 
+  it("what of a policy binds hosts for all namespaces is for who may write policies in the whole cluster", async () => {
+    await bind(admin, "shop", "project", "admin", { kind: "User", name: "project" });
+    await bind(admin, undefined, "estate", "edit", { kind: "User", name: "estate" });
+    const [project, estate] = [as("project"), as("estate")];
+    const at = { name: "p", namespace: "shop" };
+    const overcommit = { memory: 0.5 };
+    const failover = { per: "host" as const, losses: 1 };
+    const refused = async (write: Promise<unknown>, fields: string) => {
+      const { reason, message } = await failure(write);
+      expect([reason, message]).toEqual([
+        "Forbidden",
+        `policies.vireo.dev "p" is forbidden: User "project" cannot set, change or remove ${fields}, which binds hosts for all namespaces: that is for who may update policies.vireo.dev in the whole cluster (by a ClusterRoleBinding)`,
+      ]);
+    };
+    await refused(
+      project.create(Policy, { metadata: at, spec: { selector: {}, overcommit, failover } }),
+      "spec.overcommit and spec.failover",
+    );
+    const made = await project.create(Policy, { metadata: at, spec: { selector: {} } });
+    await refused(project.update(Policy, { ...made, spec: { ...made.spec, overcommit } }), "spec.overcommit");
+    await refused(project.patch(Policy, at, { spec: { failover } }), "spec.failover");
+    const config = { apiVersion: "vireo.dev/v2", kind: "Policy", metadata: { name: "p" } };
+    const applied = project.request({
+      method: "PATCH",
+      path: "/apis/vireo.dev/v2/namespaces/shop/policies/p?fieldManager=x",
+      body: { ...config, spec: { selector: {}, failover } },
+      contentType: "application/apply-patch+yaml",
+    });
+    await refused(applied, "spec.failover");
+    await estate.patch(Policy, at, { spec: { failover } });
+    // The rest of it stays the project's.
+    const more = await project.patch(Policy, at, { spec: { priority: 3 } });
+    expect(more.spec).toMatchObject({ failover, priority: 3 });
+    await refused(project.patch(Policy, at, { spec: { failover: { losses: 2 } } }), "spec.failover");
+    const { failover: _, ...without } = more.spec;
+    await refused(project.update(Policy, { ...more, spec: without }), "spec.failover");
+    await refused(project.delete(Policy, at), "spec.failover");
+    await refused(
+      project.request({ method: "DELETE", path: "/apis/vireo.dev/v2/namespaces/shop/policies" }),
+      "spec.failover",
+    );
+    await admin.patch(Policy, at, { spec: { failover: null, overcommit } });
+    await estate.patch(Policy, at, { spec: { overcommit: null } });
+    await project.delete(Policy, at);
+  });
+
   it("a binding's role cannot be changed", async () => {
     await bind(admin, "shop", "fixed", "view", { kind: "User", name: "x" });
     const error = await failure(

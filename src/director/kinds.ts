@@ -124,7 +124,7 @@ export const Policy = defineKind({
           {
             ...AS_ONE,
             description:
-              "Room is kept free so that all of the chosen machines can start elsewhere when hosts, racks or sites are lost: proven by placing those of each loss on what would be left, with all their required rules. Nothing comes to a host where it would break that. A required rule.",
+              "Room is kept free so that all of the chosen machines can start elsewhere when hosts, racks or sites are lost: proven by placing those of each loss on what would be left, with all their required rules. Nothing comes to a host where it would break that. A required rule. To write for who may update policies in the whole cluster.",
           },
         ),
       ),
@@ -202,6 +202,8 @@ export const Policy = defineKind({
     { name: "Machines", type: "integer", jsonPath: ".status.machines" },
     { name: "Satisfied", type: "string", jsonPath: ".status.conditions[?(@.type=='Satisfied')].status" },
   ],
+  // A host that has one of its machines gives out less to all; room is kept of the whole estate.
+  estateFields: ["overcommit", "failover"],
 });
 export type Policy = ObjectOf<typeof Policy>;
 

@@ -90,6 +90,8 @@ export interface Kind<T extends Resource = Resource> {
   admit?: (object: T, old: T | undefined, lookup: Lookup) => string | undefined;
   /** Why the object may not be deleted now, or undefined; refused as Forbidden. Pure; in the turn of the deletion, as `admit`. */
   admitDelete?: (object: T, lookup: Lookup) => string | undefined;
+  /** Fields of spec that bind more than the object's own namespace: only who may update the kind in the whole cluster sets, changes or removes them. */
+  estateFields?: readonly string[];
   /** Type only: carries T so that client.get(kind) is typed. Never set. */
   readonly _type?: T;
 }
@@ -113,6 +115,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   columns: readonly MadeColumn<Resource<Static<S>, Static<U>> & { spec: Static<S> }>[];
   selectableFields?: readonly string[];
   indexedLabels?: readonly string[];
+  estateFields?: Kind["estateFields"];
 }): Kind<Resource<Static<S>, Static<U>> & { spec: Static<S> }> {
   const { kind, plural, spec, status } = declaration;
   return {
@@ -134,6 +137,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
     columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
     selectableFields: declaration.selectableFields ?? [],
     ...(declaration.indexedLabels ? { indexedLabels: declaration.indexedLabels } : {}),
+    ...(declaration.estateFields ? { estateFields: declaration.estateFields } : {}),
   };
 }
 

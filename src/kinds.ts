@@ -2,7 +2,13 @@
 import { keepDefault, Namespace } from "./api/namespaces.ts";
 import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
-import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
+import {
+  checkInstance,
+  checkMigration,
+  checkNetwork,
+  checkStoragePool,
+  checkVirtualMachine,
+} from "./compute/checks.ts";
 import { GuestCommand } from "./compute/guest-commands/kinds.ts";
 import { Host } from "./compute/hosts/kinds.ts";
 import {
@@ -53,7 +59,7 @@ export const KINDS: readonly Kind[] = [
       ...checkFailover(object, old, lookup),
     ],
   }),
-  register(Migration),
+  register(Migration, { check: checkMigration }),
   register(Snapshot, { admitDelete: keepSnapshot }),
   register(Rollback),
   register(GuestCommand),

@@ -18,6 +18,7 @@ import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { checkNetworkLimits } from "./interfaces.ts";
 import { Instance, VirtualMachine } from "./kinds.ts";
+import type { Migration } from "./migrations/kinds.ts";
 import { type Network, Network as NetworkKind } from "./networks/kinds.ts";
 import { checkResources, keptOf } from "./resources/kinds.ts";
 import { Snapshot } from "./snapshots/kinds.ts";
@@ -367,4 +368,11 @@ function interfacesOf({ status }: VirtualMachine) {
   const found: unknown = status?.interfaces;
   if (!Array.isArray(found)) return [];
   return (status?.interfaces ?? []).filter((each) => typeof each === "object" && each !== null);
+}
+
+/** A mistyped host is told at once. One that goes, or cannot take the machine, is told by what becomes of the Migration. */
+export function checkMigration({ spec }: Migration, old: Migration | undefined, lookup: Lookup): Cause[] {
+  const { to } = spec;
+  if (old || to === undefined || lookup.list(Host).some(({ metadata }) => metadata.name === to)) return [];
+  return [invalidValue("spec.to", to, "there is no such host; kubectl get hosts lists those that there are")];
 }

@@ -311,13 +311,23 @@ describe("Migration reconciler", () => {
 
   it.each([
     ["a", "runs on a already"],
-    ["nowhere", "host nowhere (spec.to) does not exist"],
     ["c", "host c is not ready: played"],
   ])("to %s: %s", async (to, message) => {
     await estate.hostReady("c", "Unknown");
     await move("m", to);
     expect((await migration("m", "Failed")).status?.message).toContain(message);
     expect((await estate.client.list(Instance)).items).toHaveLength(1);
+  });
+
+  it("to a host that there is not is refused at once, and fails where it went meanwhile", async () => {
+    await expect(move("m", "nowhere")).rejects.toThrow(
+      'spec.to: Invalid value: "nowhere": there is no such host; kubectl get hosts lists those that there are',
+    );
+    await estate.stopReconcilers();
+    await move("m", "c");
+    await estate.client.delete(Host, { name: "c" });
+    await estate.startReconcilers();
+    expect((await migration("m", "Failed")).status?.message).toBe("host c (spec.to) does not exist");
   });
 
   it("refuses a host without the memory", async () => {

@@ -57,25 +57,25 @@ afterEach(async () => {
 });
 
 /** A run of the machine, bound to this agent's host; one that it is to come from is on another. */
-async function run(spec: Partial<Instance["spec"]> = {}): Promise<void> {
+async function run(spec: Partial<Instance["spec"]> = {}, name = "web"): Promise<void> {
   const { client } = plane;
   const vm = await client.create(VirtualMachine, {
-    metadata: { name: "web", namespace: NS },
+    metadata: { name, namespace: NS },
     spec: { image: "web", memory: "64Mi" },
   });
   const own = {
-    ...{ vm: "web", vmUid: vm.metadata.uid ?? "", memory: "64Mi", image: "web" },
+    ...{ vm: name, vmUid: vm.metadata.uid ?? "", memory: "64Mi", image: "web" },
     ...{ storagePool: "default", interfaces: [] },
   };
   const make = async (sequence: number, more: Partial<Instance["spec"]>) => {
     await client.patch(
       VirtualMachine,
-      { name: "web", namespace: NS },
+      { name, namespace: NS },
       { status: { sequence } },
       { subresource: "status" },
     );
     await client.create(Instance, {
-      metadata: { name: `web-${sequence}`, namespace: NS },
+      metadata: { name: `${name}-${sequence}`, namespace: NS },
       spec: { ...own, ...more },
     });
   };
@@ -90,6 +90,33 @@ it("tells on what accelerator and CPU a run began", async () => {
   await run();
   const { status } = await told("Running", (i) => i.status?.phase === "Running");
   expect(status).toMatchObject({ accelerator: FACTS.qemu.accelerator, cpuModel: FACTS.cpu.model });
+});
+
+it("guests that do not answer hold up no other machine of their host", async () => {
+  const silent = [...Array(20).keys()].map((n) => `silent-${n}`);
+  stop.abort();
+  await agent;
+  stop = new AbortController();
+  const hypervisor = new PretendHypervisor(world, "a");
+  const answer = hypervisor.guestAgent.bind(hypervisor);
+  const asked = new Set<MachineId>();
+  hypervisor.guestAgent = (id, command) => {
+    if (!world.machines.get(id)?.config.name.startsWith("silent")) return answer(id, command);
+    asked.add(id);
+    return new Promise(() => {});
+  };
+  agent = agentOf("a", { hypervisor, capacity: { cpus: 64, memoryBytes: 2 ** 36 } });
+  await untilObject(
+    plane.client,
+    Host,
+    { name: "a" },
+    "its capacity",
+    ({ status }) => status?.capacity?.cpus === 64,
+  );
+  await Promise.all(silent.map((name) => run({}, name)));
+  await expect.poll(() => asked.size, { timeout: 10_000 }).toBe(silent.length);
+  await run();
+  await told("Running", (i) => i.status?.phase === "Running");
 });
 
 it("also of a run that waits for its memory", async () => {

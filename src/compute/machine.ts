@@ -50,7 +50,7 @@ const Readiness = Type.Object(
       },
     ),
     description:
-      "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
+      "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer. It is asked every half minute after that, too: after a minute without an answer the condition Ready is False until there is one again.",
   },
 );
 

@@ -124,7 +124,7 @@ class Instances {
       reconcile: (key) => this.#reconcile(key),
       requestOf: (key) => requestOf(this.#own.get(key)),
     });
-    const again = (key: string) => this.#controller.enqueue(key);
+    const again = (key: string, delayMs?: number) => this.#controller.enqueue(key, delayMs);
     this.#status = new StatusWriter(context);
     const { write, finish } = this.#status;
     this.#peers = new Peers(context, again);
@@ -132,7 +132,7 @@ class Instances {
     this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#start = new Start(context, this.#status, this.#shares, this.#intervals.probe);
     this.#incoming = new Incoming(context, this.#peers, this.#status, this.#start);
-    this.#watch = new GuestWatch(context, this.#status, this.#shares, this.#usage, this.#intervals);
+    this.#watch = new GuestWatch(context, this.#status, this.#shares, this.#usage, this.#intervals, again);
     this.#lifecycle = new Lifecycle(context, this.#intervals.grace, write, finish);
     this.#outgoing = new Outgoing(context, this.#peers, write);
     this.#tasks = new DiskTasks(context, again);
@@ -271,6 +271,8 @@ class Instances {
       return { requeueAfterMs: COPYING_MS };
     }
     if (moving !== "stays") return moving;
+    // What its guest is asked now would be in the memory that is kept: each that goes on with that would have to answer it first.
+    if ((task?.template || instance.spec.suspend) && this.#watch.isAsking(instance)) return undefined;
     const busy = this.#tasks.step(instance, true);
     this.#guestTasks.step(instance);
     if (instance.spec.suspend && !busy) {
@@ -279,7 +281,7 @@ class Instances {
     }
     const standing = await this.#lifecycle.step(instance, machine, busy);
     if (standing !== "runs") return standing;
-    // What its guest is asked now would be in the memory that is kept: each that goes on with that would have to answer it first.
+    // As above.
     if (busy && (task?.template || machine.pausedBy === "snapshot")) return undefined;
     const unfinished = !busy && machine.state === "running" && (await this.#changes.step(instance));
     const frozen = !busy && machine.state === "running" && (await this.#tasks.freezes.settle(instance));
@@ -337,6 +339,7 @@ class Instances {
     const { hypervisor, environment, client } = this.#c;
     this.#peers.release(keyOf(instance));
     this.#shares.forget(instance);
+    this.#watch.forget(instance);
     this.#changes.forget(instance);
     this.#lifecycle.forget(instance);
     this.#outgoing.forget(instance);

@@ -16,8 +16,11 @@ export interface ProbeResult {
   message: string;
 }
 
-/** Never throws; bounded by 2 s. */
-export async function probe(instance: Instance, hypervisor: Hypervisor): Promise<ProbeResult> {
+/** Bounded by 2 s. */
+export async function probe(
+  instance: Instance,
+  hypervisor: Pick<Hypervisor, "guestAgent">,
+): Promise<ProbeResult> {
   const { readiness, interfaces } = instance.spec;
   const address = interfaces[0]?.address;
   if (readiness?.http && address) {
@@ -62,7 +65,10 @@ function tcp(host: string, port: number): Promise<ProbeResult> {
 }
 
 /** Addresses the guest itself reports (IPv4, without loopback); undefined when it has no agent. */
-export async function guestAddresses(hypervisor: Hypervisor, id: MachineId): Promise<string[] | undefined> {
+export async function guestAddresses(
+  hypervisor: Pick<Hypervisor, "guestAgent">,
+  id: MachineId,
+): Promise<string[] | undefined> {
   const answer = await hypervisor.guestAgent(id, "guest-network-get-interfaces", TIMEOUT_MS);
   if (!Array.isArray(answer)) return undefined;
   return answer

@@ -16,6 +16,7 @@ import { adoptBases } from "./disks/bases.ts";
 import { cdsOf, inBootOrder } from "./disks/cds.ts";
 import { Copies } from "./disks/copies.ts";
 import { leftEnclosures } from "./disks/enclosed-img.ts";
+import { InTime } from "./disks/in-time.ts";
 import type { Layers } from "./disks/layers.ts";
 import { removeLeft } from "./disks/left-files.ts";
 import type { ToCopy } from "./disks/volume-copies.ts";
@@ -74,6 +75,7 @@ export class RealEnvironment implements HostEnvironment {
   readonly #networks: HostNetworks;
   readonly #startedMs = Date.now();
   readonly #copies = new Copies();
+  readonly #inTime = new InTime();
   readonly #memory = new MemoryLeft();
 
   constructor(options: RealEnvironmentOptions) {
@@ -308,11 +310,8 @@ export class RealEnvironment implements HostEnvironment {
       const isNewest = name === `${vm}-${machine.status?.sequence}`;
       return isNewest || instance.status?.custody === "Held" ? files : [];
     };
-    const files = await look().catch((error: unknown) => {
-      unread(error);
-      return [];
-    });
-    return files.map((path) => ({
+    const files = await this.#inTime.run(storagePool, look, unread).catch(unread);
+    return (files ?? []).map((path) => ({
       what: path,
       isNeeded: ({ instances }) =>
         !instances.some((each) => each.metadata.uid === uid && hadCustody(each)) ||
@@ -321,7 +320,10 @@ export class RealEnvironment implements HostEnvironment {
             spec.vmUid === vmUid && metadata.uid !== uid && status?.custody !== "Released",
         ),
       remove: async () => {
-        if ((await look()).includes(path)) await removeLeft(path, this.#startedMs);
+        const remove = async () => {
+          if ((await look()).includes(path)) await removeLeft(path, this.#startedMs);
+        };
+        await this.#inTime.run(storagePool, remove, unread);
       },
     }));
   }

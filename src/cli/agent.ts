@@ -19,6 +19,7 @@ import { OVERCOMMIT } from "../compute/overcommit/given-out.ts";
 import type { Reservable } from "../compute/resources/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { createLogger, type Logger } from "../reconcile/log.ts";
+import { waitForManyFiles } from "../system/many-files.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
@@ -87,6 +88,7 @@ function readProfile(file: string): DeclaredProfile {
 
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
+  waitForManyFiles();
   const log = createLogger(`agent ${options.name}`);
   const stopTracing = await startTracing("vireo-agent", version());
   const signal = stopSignal();

@@ -52,6 +52,7 @@ import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
 import { writableStore } from "../store/writable.ts";
+import { waitForManyFiles } from "../system/many-files.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
@@ -70,14 +71,6 @@ const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").tri
  * process's time. With it, buffers count as part of the heap, which is collected when it has grown by a share of itself.
  */
 const collectBySize = () => setFlagsFromString("--external-memory-accounted-in-global-limit");
-
-/**
- * Each call on a file waits in a thread of libuv's, of which there are 4: so many downloads from a file server that is gone would hold up all other files, the store's, too. To be set
- * before the first of them.
- */
-const waitForManyFiles = () => {
-  process.env.UV_THREADPOOL_SIZE ??= "64";
-};
 
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(

@@ -22,34 +22,56 @@ interface Context {
   opener: Opener;
 }
 
+/** Looks that are so old that one of more tasks has ended since are not expected. */
+const MOST_KNOWN = 1000;
+
 export class GuestTasks {
   readonly #c: Context;
   readonly #underWay = new Set<string>();
+  /** Those that this agent has begun, the newest last, and what came of those that are over: a look may be older than that, or it could not be told. */
+  readonly #known = new Map<string, GuestTaskResult | undefined>();
 
   constructor(context: Context) {
     this.#c = context;
   }
 
-  /** Begins with what is to be done and is not begun yet; does not wait for its end. Of a machine that runs. */
-  step(instance: Instance): void {
+  /** Begins with what is to be done and is not begun yet, of a machine that runs. @returns its end, for which no look waits; never rejects */
+  async step(instance: Instance): Promise<void> {
     const { guestTask: task } = instance.spec;
     const said = instance.status?.guestTask;
     if (!task || this.#underWay.has(task.id) || (said?.id === task.id && said.phase !== "Running")) return;
     this.#underWay.add(task.id);
     const wasBegun = said?.id === task.id;
-    void this.#do(instance, task, wasBegun)
+    await this.#do(instance, task, wasBegun)
       .catch((error: unknown) => this.#c.log.warn("guest.task", { instance: keyOf(instance), error }))
       .finally(() => this.#underWay.delete(task.id));
   }
 
   async #do(instance: Instance, task: GuestTask, wasBegun: boolean): Promise<void> {
     const { id } = task;
+    if (this.#known.has(id)) {
+      const result = this.#known.get(id);
+      if (result) await this.#tell(instance, result);
+      return;
+    }
     if (wasBegun) {
       const message = "the agent of its host was started anew while it ran; it is not known how it ended";
-      return this.#tell(instance, { id, phase: "Failed", message });
+      await this.#tell(instance, { id, phase: "Failed", message });
+      return;
     }
-    await this.#tell(instance, { id, phase: "Running" });
-    await this.#tell(instance, await this.#run(instance, task));
+    if (!(await this.#tell(instance, { id, phase: "Running" }))) return;
+    this.#remember(id, undefined);
+    const result = await this.#run(instance, task);
+    this.#remember(id, result);
+    await this.#tell(instance, result);
+  }
+
+  #remember(id: string, result: GuestTaskResult | undefined): void {
+    this.#known.set(id, result);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MOST_KNOWN) return;
+      this.#known.delete(oldest);
+    }
   }
 
   async #run(instance: Instance, task: GuestTask): Promise<GuestTaskResult> {
@@ -102,12 +124,19 @@ export class GuestTasks {
     return { id, phase: "Failed", message };
   }
 
-  /** Unless the task was taken away meanwhile: then nobody wants to know. */
-  async #tell(instance: Instance, guestTask: GuestTaskResult): Promise<void> {
-    await modify(this.#c.client, Instance, at(instance), "status", (now) =>
-      now.metadata.uid === instance.metadata.uid && now.spec.guestTask?.id === guestTask.id
-        ? { ...now, status: { ...now.status, guestTask } }
-        : undefined,
-    );
+  /**
+   * Unless the task was taken away meanwhile: then nobody wants to know. One that was begun is not begun again, and one that has ended has ended.
+   * @returns whether it was told
+   */
+  async #tell(instance: Instance, guestTask: GuestTaskResult): Promise<boolean> {
+    let isTold = false;
+    await modify(this.#c.client, Instance, at(instance), "status", (now) => {
+      const said = now.status?.guestTask;
+      const isSaid = said?.id === guestTask.id && (said.phase !== "Running" || guestTask.phase === "Running");
+      isTold =
+        now.metadata.uid === instance.metadata.uid && now.spec.guestTask?.id === guestTask.id && !isSaid;
+      return isTold ? { ...now, status: { ...now.status, guestTask } } : undefined;
+    });
+    return isTold;
   }
 }

@@ -274,7 +274,7 @@ class Instances {
     // What its guest is asked now would be in the memory that is kept: each that goes on with that would have to answer it first.
     if ((task?.template || instance.spec.suspend) && this.#watch.isAsking(instance)) return undefined;
     const busy = this.#tasks.step(instance, true);
-    this.#guestTasks.step(instance);
+    void this.#guestTasks.step(instance);
     if (instance.spec.suspend && !busy) {
       const suspended = await this.#suspension.suspend(instance, machine);
       if (suspended !== "not now") return suspended;

@@ -359,6 +359,20 @@ describe("a Network", () => {
     expect(messages("10.78.0.0/24")).toEqual([]);
   });
 
+  it("has a name that machines can name", () => {
+    const named = (name: string) => checkNetwork(network(name, "10.78.0.0/24"), undefined, others);
+    expect(named("lab-1")).toEqual([]);
+    expect(named("lab.1").map(({ field, message }) => `${field}: ${message}`)).toEqual([
+      expect.stringMatching(/^metadata.name: Invalid value: "lab.1": must be a label/),
+    ]);
+    // It was made before, and is mended.
+    const odd = network("lab.1", "10.78.0.0/24");
+    expect(
+      checkNetwork({ ...odd, metadata: { name: "lab.1", resourceVersion: "1" } }, undefined, others),
+    ).toEqual([]);
+    expect(checkNetwork(odd, odd, others)).toEqual([]);
+  });
+
   it("has a subnet that is one", () => {
     expect(messages("10.78.0.7/24")[0]).toContain("has host bits set; write 10.78.0.0/24");
     expect(messages("10.300.0.0/24")[0]).toContain("at most 255");

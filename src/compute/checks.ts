@@ -193,6 +193,16 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
   const { subnet, vni } = network.spec;
   // They never change (kinds.ts).
   if (old) return [];
+  const { name, resourceVersion } = network.metadata;
+  // One with a version was stored in no network's shape, and is mended.
+  if (!resourceVersion && !LABEL.test(name))
+    return [
+      invalidValue(
+        "metadata.name",
+        name,
+        "must be a label of lower-case letters, digits and '-': machines name no other in spec.networks",
+      ),
+    ];
   const { base, prefixLength } = parseSubnet(subnet);
   const parts = subnet.split(/[./]/).map(Number);
   if (parts.slice(0, 4).some((part) => part > 255))

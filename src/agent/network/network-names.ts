@@ -12,7 +12,8 @@ export function linkName(kind: "b" | "x" | "t", name: string): string {
 /** Whether a link of a host's namespace is one of ours: a bridge, VXLAN or tap of machines, or a bridge of development hosts (cli/devnet.ts). */
 export const isOwnLink = (name: string) => /^vr[bxtd]/.test(name);
 
-export const tableOf = (network: string) => `vireo_${network.replaceAll(/[^a-z0-9]/g, "_")}`;
+/** No two networks share one: names have '-', and those of older installations also '.', but never '_'. */
+export const tableOf = (network: string) => `vireo_${network.replaceAll("-", "_")}`;
 /** nft's limit for a comment is 128 bytes: the hash stands for the folder, whatever its length. */
 export const tableComment = (stateFolder: string) =>
   `made by vireo, ${createHash("sha256").update(stateFolder).digest("hex").slice(0, 16)}`;

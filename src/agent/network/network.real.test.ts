@@ -92,6 +92,15 @@ describe("networks of two installations in one namespace", () => {
   });
 });
 
+it("a network of an older installation, whose name has a dot, has rules of its own", async () => {
+  const here = new Networking({ stateFolder: ours, address: "127.0.0.1" });
+  await here.ensure(network("claim-f", "10.199.6.0/24"), [], []);
+  await here.ensure(network("claim.f", "10.199.7.0/24"), [], []);
+  const rules = (table: string) => run("nft", ["list", "table", "ip", table]);
+  expect(await rules("vireo_claim_f")).toContain("ip saddr 10.199.6.0/24");
+  expect(await rules("vireo_claim.f")).toContain("ip saddr 10.199.7.0/24");
+});
+
 it("a machine gets the address of one that is gone", async () => {
   const lan = network("claim-d", "10.199.4.0/24");
   const here = new Networking({ stateFolder: ours, address: "127.0.0.1" });
@@ -146,7 +155,10 @@ describe("the tunnel between hosts", () => {
     await here.ensure(lan, ["10.198.7.66"], []);
     expect(await comes("10.198.7.66")).toBe(1);
     expect(await comes("10.198.7.2")).toBe(0);
+    const sentTo = () => run("bridge", ["fdb", "show", "dev", linkName("x", "claim-e")]);
+    expect(await sentTo()).toContain("00:00:00:00:00:00 dst 10.198.7.66");
     await here.ensure(lan, [], []);
     expect(await comes("10.198.7.66")).toBe(0);
+    expect(await sentTo()).not.toContain("00:00:00:00:00:00 dst");
   });
 });

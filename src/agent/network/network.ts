@@ -123,7 +123,9 @@ export class Networking {
     const others = [...new Set([...peers, ...this.#extraPeers])].filter(
       (peer) => peer !== this.#address && peer !== "127.0.0.1",
     );
-    if (others.length > 0) await this.#ensureVxlan(bridge, vxlan, vniOf(spec), spec.mtu, others);
+    // With the last other host gone, what goes to everybody must not go on to its address.
+    if (others.length > 0 || exists(vxlan))
+      await this.#ensureVxlan(bridge, vxlan, vniOf(spec), spec.mtu, others);
     const tunnel = { vni: vniOf(spec), peers: others };
     await this.#ensureRules(name, bridge, vxlan, spec.subnet, spec.nat, gatewayOf(subnet), tunnel);
     const dnsmasq =

@@ -6,6 +6,7 @@ import { Network } from "../../compute/networks/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import type { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { ApiError } from "../../resource/errors.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { NicConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
@@ -54,6 +55,8 @@ export class HostNetworks {
   readonly #hosts: Informer<Host>;
   readonly #networks: Informer<Network>;
   readonly #instances: Informer<Instance>;
+  /** Whether the informers have had their first look: what was made for those that are known before would be taken from all others. */
+  #isKnown = false;
   /** Has a network looked after, soon. */
   #look: (network: string) => void = () => {};
 
@@ -71,6 +74,7 @@ export class HostNetworks {
 
   /** Looks after them until the signal aborts; resolves after the first look. The informers have had theirs. */
   async start(signal: AbortSignal): Promise<void> {
+    this.#isKnown = true;
     // One network that cannot be made is tried again, and does not keep the others from being made.
     const controller = new Controller({
       name: "networks",
@@ -104,9 +108,9 @@ export class HostNetworks {
     });
   }
 
-  /** What may come out of the taps of this host's runs is as their networks say. No-op without root, which has no taps. */
+  /** What may come out of the taps of this host's runs is as their networks say. No-op without root, which has no taps, and before the start. */
   async guard(): Promise<void> {
-    if (!isRoot()) return;
+    if (!isRoot() || !this.#isKnown) return;
     const networks = new Map(this.#networks.list().map((network) => [network.metadata.name, network]));
     const nics = this.#instances.list().flatMap(({ metadata, spec }) =>
       spec.interfaces.flatMap(({ network: name, mac, address, limits }) => {
@@ -167,6 +171,11 @@ export class HostNetworks {
       this.#log.warn("network.user", { network: network.metadata.name, reason: NO_TAPS });
       return { user: true };
     }
+    if (!this.#isKnown)
+      throw new ApiError(
+        "ServiceUnavailable",
+        "the agent has only just started, and no control plane has told it yet which hosts and machines its networks have; it tries again",
+      );
     try {
       const { name } = network.metadata;
       // What somebody else has changed of it does not hold a machine up; it is put right soon.

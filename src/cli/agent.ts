@@ -18,13 +18,14 @@ import { HttpClient } from "../client/http.ts";
 import { OVERCOMMIT } from "../compute/overcommit/given-out.ts";
 import type { Reservable } from "../compute/resources/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
-import { createLogger, type Logger } from "../reconcile/log.ts";
+import type { Logger } from "../reconcile/log.ts";
 import { waitForManyFiles } from "../system/many-files.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { lockFolder } from "./lock.ts";
 import { readOwn } from "./own-file.ts";
+import { ownLogger } from "./own-log.ts";
 import type { StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -89,7 +90,7 @@ function readProfile(file: string): DeclaredProfile {
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
   waitForManyFiles();
-  const log = createLogger(`agent ${options.name}`);
+  const log = ownLogger(`agent ${options.name}`);
   const stopTracing = await startTracing("vireo-agent", version());
   const signal = stopSignal();
   protectFromOom();

@@ -3,9 +3,10 @@
  * known again by process id and start time, so that a reused id is never mistaken for one of them.
  */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { identify } from "../qemu/process.ts";
+import { endOfFile, LOG_FILE } from "./own-log.ts";
 import { ROOT } from "./paths.ts";
 
 export interface Daemon {
@@ -46,7 +47,12 @@ export function ensureRunning(daemon: Daemon): Daemon {
   const [command = "", ...args] = daemon.namespace
     ? ["ip", "netns", "exec", daemon.namespace, ...mounted]
     : node;
-  const child = spawn(command, args, { detached: true, stdio: ["ignore", output, output], cwd: "/" });
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ["ignore", output, output],
+    cwd: "/",
+    env: { ...process.env, [LOG_FILE]: daemon.log },
+  });
   closeSync(output);
   child.on("error", () => {}); // seen as a process that is not alive
   child.unref();
@@ -71,10 +77,12 @@ export async function stopDaemon(daemon: Daemon, graceMs = 5000): Promise<void> 
   }
 }
 
+const TAIL_BYTES = 2 ** 16;
+
 /** The last lines of its log, for an error message. */
 export function tailOf(daemon: Daemon, lines = 5): string {
   try {
-    return readFileSync(daemon.log, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
+    return endOfFile(daemon.log, TAIL_BYTES).trimEnd().split("\n").slice(-lines).join("\n");
   } catch {
     return "";
   }

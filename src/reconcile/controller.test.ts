@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { backoffMs } from "./backoff.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
-import { silentLogger } from "./log.ts";
+import { createLogger, silentLogger } from "./log.ts";
 import { SteppedClock, settle } from "./testing/stepped-clock.ts";
 
 function make(
   reconcile: (key: string) => Promise<{ requeueAfterMs?: number } | undefined>,
-  options: Pick<ControllerOptions, "workers" | "rest"> = {},
+  options: Pick<ControllerOptions, "workers" | "rest"> & Partial<Pick<ControllerOptions, "log">> = {},
 ) {
   const clock = new SteppedClock();
   const stop = new AbortController();
@@ -107,6 +107,29 @@ describe("Controller", () => {
     const count = at.length;
     await clock.step(10_000);
     expect(at).toHaveLength(count);
+    stop.abort();
+    await ended;
+  });
+
+  it("says what goes on failing for the same reason every ten minutes, and another reason soon", async () => {
+    const lines: string[] = [];
+    const log = createLogger("test", (line) => {
+      const { level, key, error, failures } = JSON.parse(line);
+      lines.push(`${level} ${key} ${error} ${failures}`);
+    });
+    let why = "no answer";
+    const reconcile = async () => {
+      throw new Error(why);
+    };
+    const { clock, controller, stop, ended } = make(reconcile, { log });
+    controller.enqueue("a");
+    await clock.step(590_000);
+    expect(lines).toEqual(["info a no answer 1", "warn a no answer 2"]);
+    await clock.step(20_000);
+    expect(lines).toEqual([...lines.slice(0, 2), expect.stringMatching(/^warn a no answer [6-9]\d\d/)]);
+    why = "no room";
+    await clock.step(60_000);
+    expect(lines.slice(3)).toEqual([expect.stringMatching(/^warn a no room/)]);
     stop.abort();
     await ended;
   });

@@ -41,6 +41,19 @@ const LONG_MS = 250;
 /** What took longer than a large estate does has mostly waited, for an answer that did not come. */
 const MOST_REST_MS = 10_000;
 
+/** What fails for the same reason again and again is said once in this time: thousands of objects do while a control plane is away, for days perhaps. */
+const SAID_AGAIN_MS = 600_000;
+/** And for other reasons by turns, as with several control planes, once in this. */
+const OTHER_AGAIN_MS = 30_000;
+
+interface Failures {
+  /** In a row. */
+  count: number;
+  /** What was said of them last, and when, as the clock had elapsed. */
+  said: string;
+  saidMs: number;
+}
+
 interface Delayed {
   due: number;
   cancel: AbortController;
@@ -54,7 +67,7 @@ export class Controller {
   readonly #ready = new Set<string>();
   readonly #working = new Set<string>();
   readonly #delayed = new Map<string, Delayed>();
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, Failures>();
   #signal: AbortSignal | undefined;
   #onIdle: (() => void)[] = [];
   #rests = 0;
@@ -142,6 +155,22 @@ export class Controller {
     });
   }
 
+  #tell(key: string, error: string, retryMs: number): void {
+    const nowMs = this.#clock.elapsed();
+    const { count = 0, said = "", saidMs = 0 } = this.#failures.get(key) ?? {};
+    // The first failure is most often a lost race (Conflict); what goes on failing is worth a warning.
+    const isNews = count < 2 || nowMs - saidMs >= (error === said ? SAID_AGAIN_MS : OTHER_AGAIN_MS);
+    const told = isNews ? { said: error, saidMs: nowMs } : { said, saidMs };
+    this.#failures.set(key, { count: count + 1, ...told });
+    if (isNews)
+      this.#log[count === 0 ? "info" : "warn"]("reconcile failed", {
+        key,
+        error,
+        failures: count + 1,
+        retryMs,
+      });
+  }
+
   async #work(key: string, signal: AbortSignal): Promise<void> {
     const began = this.#clock.elapsed();
     const end = duration.startTimer({ controller: this.#options.name });
@@ -153,12 +182,9 @@ export class Controller {
     } catch (error) {
       if (!signal.aborted) {
         failed.inc({ controller: this.#options.name });
-        const failures = this.#failures.get(key) ?? 0;
-        this.#failures.set(key, failures + 1);
+        const failures = this.#failures.get(key)?.count ?? 0;
         const retryMs = backoffMs(failures, this.#options.backoff ?? { baseMs: 100, maxMs: 30_000 });
-        // The first failure is most often a lost race (Conflict); what goes on failing is worth a warning.
-        const level = failures === 0 ? "info" : "warn";
-        this.#log[level]("reconcile failed", { key, error: describeError(error), retryMs });
+        this.#tell(key, describeError(error), retryMs);
         this.enqueue(key, retryMs);
       }
     } finally {

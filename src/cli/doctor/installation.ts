@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { verifyAudit } from "../../api/audit.ts";
 import { isAlive } from "../daemons.ts";
+import { endOfFile } from "../own-log.ts";
 import type { StatePaths } from "../paths.ts";
 import { readRecord } from "../record.ts";
 import { counted, type Finding, formatDuration, ok, problem, warning } from "./finding.ts";
@@ -70,8 +71,7 @@ const TAIL_BYTES = 2 ** 20;
 export function checkLogs(paths: StatePaths): Finding[] {
   const since = new Date(Date.now() - RECENT_MS).toISOString();
   const found = filesIn(paths.logs).flatMap((file) => {
-    const recent = readFileSync(file, "utf8")
-      .slice(-TAIL_BYTES)
+    const recent = endOfFile(file, TAIL_BYTES)
       .split("\n")
       .flatMap((line) => errorIn(line, since));
     const last = recent.at(-1);

@@ -119,6 +119,40 @@ it("guests that do not answer hold up no other machine of their host", async () 
   await told("Running", (i) => i.status?.phase === "Running");
 });
 
+it("another run is watched only for as long as one of this host waits for it", async () => {
+  const { client } = plane;
+  const watched = new Map<string, number>();
+  const count = (of: string, by: number) => watched.set(of, (watched.get(of) ?? 0) + by);
+  const counted = overriding(client, {
+    watch: async function* (kind, options) {
+      const of = options.fieldSelector ?? "";
+      count(of, 1);
+      try {
+        yield* client.watch(kind, options);
+      } finally {
+        count(of, -1);
+      }
+    },
+  });
+  stop.abort();
+  await agent;
+  stop = new AbortController();
+  agent = agentOf("a", { client: counted });
+  // Its disks are another's still.
+  await run({ predecessor: "web-0" });
+  await expect.poll(() => watched.get("metadata.name=web-0"), { timeout: 10_000 }).toBe(1);
+  const before = { name: "web-0", namespace: NS };
+  const released = { phase: "Stopped", custody: "Released" } as const;
+  await client.patch(Instance, before, { status: released }, { subresource: "status" });
+  await told("Running", (i) => i.status?.phase === "Running");
+  await expect.poll(() => watched.get("metadata.name=web-0")).toBe(0);
+  // Nobody is there to take it.
+  const migrateTo = { migration: "m", instance: "web-2", host: "c", address: "tcp:10.0.0.9:1" };
+  await client.patch(Instance, { name: "web-1", namespace: NS }, { spec: { migrateTo } });
+  await told("that it failed", (i) => i.status?.migration?.phase === "Failed");
+  await expect.poll(() => watched.get("metadata.name=web-2")).toBe(0);
+});
+
 it("also of a run that waits for its memory", async () => {
   await run({ incoming: true, predecessor: "web-0" });
   const { status } = await told("Incoming", (i) => i.status?.phase === "Incoming");

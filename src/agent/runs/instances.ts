@@ -225,6 +225,8 @@ class Instances {
       custody: "Held",
       ...ready(instance, this.#now(), false, "Preparing", "disks and network are being prepared"),
     });
+    // A connection, for as long as it waited.
+    this.#peers.release(keyOf(instance));
     return held && this.#held(held, await this.#c.hypervisor.get(idOf(held)));
   }
 

@@ -386,6 +386,7 @@ export class Outgoing {
   /** @returns the instance as it is now; one that has released its custody is left as it is */
   #writeFailed(instance: Instance, error: string): Promise<Instance | undefined> {
     this.#attempts.end(keyOf(instance));
+    this.#peers.release(keyOf(instance));
     this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
     const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
     return this.#write(instance, { migration: { to, phase: "Failed", error } });

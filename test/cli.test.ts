@@ -10,7 +10,7 @@ import { Pki } from "../src/api/pki.ts";
 import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
-import { directorSubresources } from "../src/director/planning/subresources.ts";
+import { directorSubresources } from "../src/director/subresources.ts";
 import { systemClock } from "../src/reconcile/clock.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 

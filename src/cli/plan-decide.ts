@@ -1,8 +1,8 @@
 /** `vireo plan approve` and `vireo plan reject`: a user's word on a proposal, or a part of one. */
 import { type Client, modify } from "../client/client.ts";
-import { describeEffect } from "../director/execution/effect-words.ts";
-import { changesOf } from "../director/execution/outlook-words.ts";
+import { describeEffect } from "../director/planning/effect-words.ts";
 import { isFinalPlan, isPlanUnderWay, isProposal, Plan } from "../director/planning/kinds.ts";
+import { changesOf } from "../director/planning/outlook-words.ts";
 import { type Decision, decide } from "../director/planning/plan-standing.ts";
 import { missing } from "./missing.ts";
 import { onlyPlan } from "./only-plan.ts";

@@ -1,9 +1,9 @@
 /** `vireo plan` and `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
 import { pathOf } from "../client/paths.ts";
-import { describeEffect, describeMeasured } from "../director/execution/effect-words.ts";
-import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
 import { type Previewed, previewedFrom } from "../director/planning/answers.ts";
+import { describeEffect, describeMeasured } from "../director/planning/effect-words.ts";
 import { isFinalPlan, type Outlook, Plan } from "../director/planning/kinds.ts";
+import { changesOf, untoldOf } from "../director/planning/outlook-words.ts";
 import { byAge } from "../resource/object.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { missing } from "./missing.ts";

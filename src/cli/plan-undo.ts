@@ -1,10 +1,10 @@
 /** `vireo plan undo`: a new Plan that takes back what an earlier one did, as the server says that it can be now. */
 import type { Client } from "../client/client.ts";
 import { pathOf } from "../client/paths.ts";
-import { describeEffect } from "../director/execution/effect-words.ts";
-import { lastToUndo, madeBy } from "../director/execution/undo.ts";
 import { type Undoing, undoingFrom } from "../director/planning/answers.ts";
+import { describeEffect } from "../director/planning/effect-words.ts";
 import { isFinalPlan, isPlanUnderWay, Plan } from "../director/planning/kinds.ts";
+import { lastToUndo, madeBy } from "../director/planning/undo.ts";
 import { missing } from "./missing.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { namesOf } from "./plan-show.ts";

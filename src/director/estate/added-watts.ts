@@ -1,8 +1,9 @@
 /**
  * What a kind of machine adds to the watts of each kind of host, by their dearness. What it adds to one in use depends on how far others use it, which is told in levels (watts.ts). Pure.
  */
-import { addedWatts } from "../planning/goals.ts";
+
 import type { HostView, MachineView } from "./estate.ts";
+import { addedWatts } from "./goals.ts";
 import { drawOn } from "./use.ts";
 import { addedByLevel, curveOf, LEVELS } from "./watts.ts";
 

@@ -1,6 +1,6 @@
 /** What policies aim at at one moment. Pure. */
 import type { Policy } from "../kinds.ts";
-import { type Aim, aimOf } from "../planning/goals.ts";
+import { type Aim, aimOf } from "./goals.ts";
 import type { Tariffs } from "./tariffs.ts";
 
 export class Aims {

@@ -3,6 +3,10 @@
  * hosts has a few dozen kinds of them. Pure.
  */
 
+import { allows, fixedBy, lack, moveObstacle } from "../rules/suits.ts";
+import type { Bend, Shelves } from "../solver/shelves.ts";
+import type { AddedWatts } from "./added-watts.ts";
+import type { HostView, MachineView } from "./estate.ts";
 import {
   type Aim,
   type Clocks,
@@ -13,11 +17,7 @@ import {
   unlicensedValue,
   type Weights,
   wattsValue,
-} from "../planning/goals.ts";
-import { allows, fixedBy, lack, moveObstacle } from "../rules/suits.ts";
-import type { Bend, Shelves } from "../solver/shelves.ts";
-import type { AddedWatts } from "./added-watts.ts";
-import type { HostView, MachineView } from "./estate.ts";
+} from "./goals.ts";
 import type { Sight } from "./sight.ts";
 import type { Tariffs } from "./tariffs.ts";
 import { NOTHING, Tuples } from "./tuples.ts";

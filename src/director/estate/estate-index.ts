@@ -4,7 +4,6 @@
  */
 
 import type { Policy } from "../kinds.ts";
-import { type Aim, type Clocks, clocksOf } from "../planning/goals.ts";
 import { Shelves } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
 import { isCurved } from "./added-watts.ts";
@@ -16,6 +15,7 @@ import { type HostKinds, hostKinds } from "./classes.ts";
 import { Draws } from "./draws.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { BUSY, demandOf, type GroupRule, modelOf, RESOURCES, type TalliesOf } from "./estate-model.ts";
+import { type Aim, type Clocks, clocksOf } from "./goals.ts";
 import { Growth } from "./growth.ts";
 import { Likings } from "./likings.ts";
 import { Load } from "./load.ts";

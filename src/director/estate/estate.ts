@@ -13,7 +13,7 @@ import { getCondition, type ObjectMeta } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { positionIn } from "../../resource/sorted.ts";
 import type { DOMAINS, Policy } from "../kinds.ts";
-import { isLeftForMemory } from "../planning/failing-memory.ts";
+import { isLeftForMemory } from "./failing-memory.ts";
 import { KeptViews } from "./kept-views.ts";
 import { localPoolsIn, namespaceOf } from "./machine-views.ts";
 import type { Tariff, Tariffs } from "./tariffs.ts";

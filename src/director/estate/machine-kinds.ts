@@ -1,11 +1,11 @@
 /** Machines that no host can tell apart are of one kind, and judged once (classes.ts). Pure. */
 import type { Policy } from "../kinds.ts";
-import { dearness } from "../planning/goals.ts";
 import { fixedBy } from "../rules/suits.ts";
 import { AddedWatts } from "./added-watts.ts";
 import type { Chosen } from "./chosen.ts";
 import { Judgement, MachineKind, type Yardsticks } from "./classes.ts";
 import type { HostView, MachineView } from "./estate.ts";
+import { dearness } from "./goals.ts";
 import type { Sight } from "./sight.ts";
 import { NOTHING, Tuples } from "./tuples.ts";
 import { expectedOf } from "./use.ts";

@@ -18,8 +18,8 @@ import { readEstate } from "../estate/read-estate.ts";
 import { Policy } from "../kinds.ts";
 import { isFinalPlan, isPlanUnderWay, Plan } from "../planning/kinds.ts";
 import { decide } from "../planning/plan-standing.ts";
-import { undoingOf } from "../planning/subresources.ts";
 import { holdForApproved } from "../planning/under-way.ts";
+import { undoingOf } from "../subresources.ts";
 import { runPlanExecutor } from "./executor.ts";
 
 let estate: Estate;

@@ -25,14 +25,14 @@ import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { Policy } from "../kinds.ts";
+import { figuresOf } from "../planning/figures.ts";
 import { calledOff, endOf, isFinalPlan, isPlanOpen, isRejected, Plan } from "../planning/kinds.ts";
+import { outlookOf } from "../planning/outlook.ts";
 import { keyOf, type Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
-import { figuresOf } from "./figures.ts";
 import { measuredOf } from "./measured.ts";
 import { actualOf, outcome } from "./outcome.ts";
-import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import { hindrance, overLimits, overtaken, quietHours } from "./recheck.ts";
 

@@ -4,11 +4,11 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { apply } from "../estate/moved.ts";
 import type { Policy } from "../kinds.ts";
 import { leastGain, PLAN_DEFAULTS } from "../planning/draft.ts";
+import { describeMeasured } from "../planning/effect-words.ts";
+import { experienceOf } from "../planning/experience.ts";
+import { figuresOf, predict } from "../planning/figures.ts";
+import { Forecaster } from "../planning/forecast.ts";
 import type { Plan } from "../planning/kinds.ts";
-import { describeMeasured } from "./effect-words.ts";
-import { experienceOf } from "./experience.ts";
-import { figuresOf, predict } from "./figures.ts";
-import { Forecaster } from "./forecast.ts";
 import { measuredOf } from "./measured.ts";
 
 const GiB = 2 ** 30;

@@ -7,9 +7,9 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
+import { round } from "../planning/forecast.ts";
 import type { BothHosts, Measured } from "../planning/kinds.ts";
 import { keyOf, type Move } from "../planning/plan.ts";
-import { round } from "./forecast.ts";
 
 /** Of a host: how many machines it has, and the processors that they use. */
 interface Busy {

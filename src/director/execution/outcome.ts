@@ -1,10 +1,10 @@
 /** What came of a move, in figures and in a sentence, beside what was predicted. Pure. */
 import type { Migration } from "../../compute/migrations/kinds.ts";
+import { describeEffect } from "../planning/effect-words.ts";
+import { tookOf } from "../planning/experience.ts";
+import { gainOf } from "../planning/figures.ts";
 import type { BothHosts, Effect } from "../planning/kinds.ts";
 import type { Move } from "../planning/plan.ts";
-import { describeEffect } from "./effect-words.ts";
-import { tookOf } from "./experience.ts";
-import { gainOf } from "./figures.ts";
 
 /** What a Migration that is over took, and what has changed on both hosts since it began; of one that failed nothing has. */
 export const actualOf = (migration: Migration, before: BothHosts | undefined, after: BothHosts): Effect => ({

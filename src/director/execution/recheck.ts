@@ -2,20 +2,10 @@
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import type { Policy } from "../kinds.ts";
 import type { Plan } from "../planning/kinds.ts";
 import { automationOf, Budget, quietFor } from "../planning/limits.ts";
-import { keyOf, type Move } from "../planning/plan.ts";
+import { keyOf, type Move, policyOf } from "../planning/plan.ts";
 import { nameOf, obstacle, policiesOf } from "../rules/rules.ts";
-
-/** The policy that a move was planned by, if it is still there. */
-export const policyOf = (
-  policies: readonly Policy[],
-  move: Pick<Move, "namespace" | "policy">,
-): Policy | undefined =>
-  policies.find(
-    ({ metadata }) => metadata.name === move.policy && (metadata.namespace ?? "default") === move.namespace,
-  );
 
 /** `forGood`: other moves of the plan can do nothing about it. */
 export interface Hindrance {

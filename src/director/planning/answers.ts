@@ -2,10 +2,10 @@
 import { isResource } from "../../client/answers.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { isFields } from "../../resource/fields.ts";
-import type { Kept, undoing } from "../execution/undo.ts";
 import type { Explanation } from "./explain.ts";
 import type { Plan } from "./kinds.ts";
 import type { Placement } from "./place.ts";
+import type { Kept, undoing } from "./undo.ts";
 
 /** What GET answers; POST with `placement`. */
 export interface Placed extends Explanation {

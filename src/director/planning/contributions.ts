@@ -2,12 +2,12 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { baseOf, capacityOf, demandOf, type GroupRule } from "../estate/estate-model.ts";
+import type { Aim } from "../estate/goals.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { expressionOf, readingOf } from "../rules/expressions.ts";
 import { mostGivenOut, TOLD } from "../rules/overcommit.ts";
 import { type Obstacle, policiesOf } from "../rules/rules.ts";
-import type { Aim } from "./goals.ts";
 import { type Score, score } from "./score.ts";
 
 export interface Contribution {

@@ -3,12 +3,12 @@ import { converges, linkOf, transferBy, wayOf } from "../../compute/migrations/k
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
+import { powerWeight } from "../estate/goals.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
-import { Forecaster } from "../execution/forecast.ts";
 import type { Policy } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
-import { powerWeight } from "./goals.ts";
+import { Forecaster } from "./forecast.ts";
 import type { Plan } from "./kinds.ts";
 import { automationOf, Budget, stayOf } from "./limits.ts";
 import { choose, reasonFor } from "./place.ts";

@@ -6,8 +6,8 @@ import { until } from "../../compute/testing/control-plane.ts";
 import { type Estate, openEstate } from "../../compute/testing/estate.ts";
 import { Event } from "../../reconcile/kinds.ts";
 import { getCondition } from "../../resource/object.ts";
+import { judgeMemory, MEMORY_FAILING } from "../estate/failing-memory.ts";
 import { startPlanner } from "../testing/planner.ts";
-import { judgeMemory, MEMORY_FAILING } from "./failing-memory.ts";
 import { Plan } from "./kinds.ts";
 
 let estate: Estate;

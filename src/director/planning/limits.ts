@@ -4,12 +4,12 @@ import { DAYS } from "../../resource/window.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { localTime } from "../estate/local-time.ts";
+import { describeWindow } from "../estate/policy-words.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
+import { endOfAll, holds } from "../estate/windows.ts";
 import type { Policy } from "../kinds.ts";
 import { nameOf, policiesOf } from "../rules/rules.ts";
 import type { Plan } from "./kinds.ts";
-import { describeWindow } from "./policy-words.ts";
-import { endOfAll, holds } from "./windows.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -8,10 +8,15 @@ import type { EventRecorder } from "../../reconcile/events.ts";
 import { type Condition, getCondition, setCondition } from "../../resource/object.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import {
+  isLeftForMemory,
+  judgeMemory,
+  MEMORY_FAILING,
+  type MemoryVerdict,
+} from "../estate/failing-memory.ts";
 import { READ } from "../estate/read-estate.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { retryAt } from "./draft.ts";
-import { isLeftForMemory, judgeMemory, MEMORY_FAILING, type MemoryVerdict } from "./failing-memory.ts";
 import type { Plan } from "./kinds.ts";
 import { automationOf } from "./limits.ts";
 import { place } from "./place.ts";

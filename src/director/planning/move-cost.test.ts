@@ -1,10 +1,10 @@
 /** What a move has to gain for what it costs: its time, for how long the guest stands still, and that it may fail. */
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { type Experience, Forecaster } from "../execution/forecast.ts";
 import type { Policy } from "../kinds.ts";
 import { leastGain, moveCost } from "./draft.ts";
 import { explain } from "./explain.ts";
+import { type Experience, Forecaster } from "./forecast.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 
 const GiB = 2 ** 30;

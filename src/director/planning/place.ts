@@ -1,9 +1,9 @@
 /** Chooses a host for a machine. Deterministic: ties go to the first name. Pure. */
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { whoSays } from "../estate/goals.ts";
 import { failoverObstacle } from "../failover/failover.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
-import { whoSays } from "./goals.ts";
 import { isReservedFrom, judge, SURVIVAL_LOOKS, type Verdict } from "./judge.ts";
 import { refusal } from "./refusal.ts";
 import { score } from "./score.ts";

@@ -11,6 +11,7 @@
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { survivalOf } from "../failover/failover.ts";
+import type { Policy } from "../kinds.ts";
 import { Draft, type Move, type PlanOptions } from "./draft.ts";
 import { lookAtAll } from "./look.ts";
 import { PARTS, type Parts, regroup } from "./regroup.ts";
@@ -18,6 +19,15 @@ import { restoreReserve } from "./reserve.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
 export { keyOf, PLAN_DEFAULTS } from "./draft.ts";
+
+/** The policy that a move was planned by, if it is still there. */
+export const policyOf = (
+  policies: readonly Policy[],
+  move: Pick<Move, "namespace" | "policy">,
+): Policy | undefined =>
+  policies.find(
+    ({ metadata }) => metadata.name === move.policy && (metadata.namespace ?? "default") === move.namespace,
+  );
 
 /** The moves, in order; none: there is no useful move. @param parts of the estate that are annealed for it, and tells how many were */
 export function planMoves(

@@ -2,16 +2,16 @@
 import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
 import { inPieces, othersFirst } from "../estate/read-estate.ts";
-import { experienceOf } from "../execution/experience.ts";
-import { predict } from "../execution/figures.ts";
-import { Forecaster } from "../execution/forecast.ts";
-import { outlookOf } from "../execution/outlook.ts";
-import { holdForUsers } from "../execution/undo.ts";
 import { failoverFaults, proveSurvival } from "../failover/failover.ts";
 import type { Previewed } from "./answers.ts";
+import { experienceOf } from "./experience.ts";
+import { predict } from "./figures.ts";
+import { Forecaster } from "./forecast.ts";
 import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "./kinds.ts";
+import { outlookOf } from "./outlook.ts";
 import { satisfied } from "./policy-status.ts";
 import { holdForApproved, Planning } from "./under-way.ts";
+import { holdForUsers } from "./undo.ts";
 
 /**
  * Minimum stays count here for all: that a policy has just changed, which lets its machines move sooner, only the planner has seen.

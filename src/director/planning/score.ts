@@ -1,10 +1,6 @@
 /** How good a host is for a machine, in words: a number from 0 to 1 for each part of its goal (goals.ts), and what each contributes. Pure. */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { NO_TARIFFS } from "../estate/tariffs.ts";
-import { levelOf, shareAt } from "../estate/watts.ts";
-import { expressionOf } from "../rules/expressions.ts";
-import { policiesOf, usage } from "../rules/rules.ts";
 import {
   addedWatts,
   clockWords,
@@ -17,7 +13,11 @@ import {
   speedValue,
   unlicensedValue,
   wattsValue,
-} from "./goals.ts";
+} from "../estate/goals.ts";
+import { NO_TARIFFS } from "../estate/tariffs.ts";
+import { levelOf, shareAt } from "../estate/watts.ts";
+import { expressionOf } from "../rules/expressions.ts";
+import { policiesOf, usage } from "../rules/rules.ts";
 
 export interface Score {
   total: number;

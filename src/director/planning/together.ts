@@ -1,11 +1,11 @@
 /** Takes moves over into a plan that the solver found to be worth it together (regroup.ts): in an order in which every state between is allowed, rid of those that bring less than they cost, and only some of them when all are too much. Pure. */
 import type { HostView, MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
+import { whoSays } from "../estate/goals.ts";
 import type { Seek } from "../estate/likings.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { acceptOf, type Draft, leastGain, moveCost, type PlanOptions, whyAway } from "./draft.ts";
-import { whoSays } from "./goals.ts";
 import { hasToLeave, MENDED } from "./part.ts";
 
 /** Moves of a group that it is tried without. */

@@ -5,9 +5,9 @@ import { type Cause, invalidValue } from "../../resource/errors.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import type { Window } from "../../resource/window.ts";
 import { timeZoneFault } from "../estate/local-time.ts";
+import { hasMinute } from "../estate/windows.ts";
 import type { Policy } from "../kinds.ts";
 import { Site } from "../sites.ts";
-import { hasMinute } from "./windows.ts";
 
 type Spec = Policy["spec"];
 

@@ -5,8 +5,8 @@ import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import { selects } from "../../resource/selector.ts";
 import type { HostView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
+import { isLeftForMemory } from "../estate/failing-memory.ts";
 import type { Demand } from "../failover/losses.ts";
-import { isLeftForMemory } from "../planning/failing-memory.ts";
 
 /** A host whose system did not shut down is not asked again so long. */
 const BACKOFF_MS = 24 * 3_600_000;

@@ -1,7 +1,7 @@
 /** What the director is to do, and what it does: policies, the plan of now, and what came of earlier ones. */
 import { type ReactNode, useMemo } from "react";
-import { describeEffect, sumEffects } from "../../../src/director/execution/effect-words.ts";
-import { describePolicy } from "../../../src/director/planning/policy-words.ts";
+import { describePolicy } from "../../../src/director/estate/policy-words.ts";
+import { describeEffect, sumEffects } from "../../../src/director/planning/effect-words.ts";
 import { Action, Ago, Badge } from "../../ui/basics.tsx";
 import { Empty, Loading, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";

@@ -1,6 +1,7 @@
 /** What a plan changes, before and after: the estate in all, and each host that its moves leave or reach, what changes most first. */
-import { type Change, changesOf, untoldOf } from "../../../src/director/execution/outlook-words.ts";
+
 import type { Outlook as OutlookOf } from "../../../src/director/planning/kinds.ts";
+import { type Change, changesOf, untoldOf } from "../../../src/director/planning/outlook-words.ts";
 import { size } from "../../ui/basics.tsx";
 import { Link } from "../router.tsx";
 

@@ -1,7 +1,7 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
-import { describeMeasured } from "../../../src/director/execution/effect-words.ts";
 import type { Undoing } from "../../../src/director/planning/answers.ts";
+import { describeMeasured } from "../../../src/director/planning/effect-words.ts";
 import { decide, isFinalPlan, isPlanOpen, isRejected } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";

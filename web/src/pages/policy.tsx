@@ -4,7 +4,7 @@ import {
   describePolicy,
   describeSelector,
   type Want as WantOf,
-} from "../../../src/director/planning/policy-words.ts";
+} from "../../../src/director/estate/policy-words.ts";
 import { Action } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";

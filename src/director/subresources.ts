@@ -9,37 +9,37 @@
  *
  * All of them tell of hosts and of what is in other namespaces: they take the right to list hosts, too, which no role that is given in one namespace has.
  */
-import { forbid } from "../../api/authorize.ts";
-import { decodeBody, readBody, typeOfBody } from "../../api/body.ts";
-import { sendValue } from "../../api/exchange.ts";
-import { notFound } from "../../api/not-found.ts";
-import { type Call, integer } from "../../api/resource-reads.ts";
-import type { Subresource } from "../../api/subresource.ts";
-import type { Client } from "../../client/client.ts";
-import { Host } from "../../compute/hosts/kinds.ts";
-import { VirtualMachine } from "../../compute/kinds.ts";
-import type { Clock } from "../../reconcile/clock.ts";
-import { ApiError } from "../../resource/errors.ts";
-import { isFields } from "../../resource/fields.ts";
-import { API_VERSION } from "../../resource/kind.ts";
-import type { Estate } from "../estate/estate.ts";
-import type { UseHistory } from "../estate/history.ts";
-import { readHistory } from "../estate/history-keeper.ts";
-import { started } from "../estate/moved.ts";
-import { inPieces, READ, readEstate, type Seen } from "../estate/read-estate.ts";
-import { experienceOf } from "../execution/experience.ts";
-import { predict } from "../execution/figures.ts";
-import { Forecaster } from "../execution/forecast.ts";
-import { planUndo, undoing } from "../execution/undo.ts";
-import type { PowerInput } from "../power/input.ts";
-import { deciding, explainForecast, type Verdict, whyOf } from "../power/power.ts";
-import { forecastOf, readPower } from "../power/power-reconciler.ts";
-import { policyFor } from "../power/standing.ts";
-import type { Placed, PowerTold, Undoing } from "./answers.ts";
-import { type Explanation, explain } from "./explain.ts";
-import { Plan } from "./kinds.ts";
-import { place } from "./place.ts";
-import { previewOf } from "./preview.ts";
+import { forbid } from "../api/authorize.ts";
+import { decodeBody, readBody, typeOfBody } from "../api/body.ts";
+import { sendValue } from "../api/exchange.ts";
+import { notFound } from "../api/not-found.ts";
+import { type Call, integer } from "../api/resource-reads.ts";
+import type { Subresource } from "../api/subresource.ts";
+import type { Client } from "../client/client.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../compute/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
+import { API_VERSION } from "../resource/kind.ts";
+import type { Estate } from "./estate/estate.ts";
+import type { UseHistory } from "./estate/history.ts";
+import { readHistory } from "./estate/history-keeper.ts";
+import { started } from "./estate/moved.ts";
+import { inPieces, READ, readEstate, type Seen } from "./estate/read-estate.ts";
+import type { Placed, PowerTold, Undoing } from "./planning/answers.ts";
+import { experienceOf } from "./planning/experience.ts";
+import { type Explanation, explain } from "./planning/explain.ts";
+import { predict } from "./planning/figures.ts";
+import { Forecaster } from "./planning/forecast.ts";
+import { Plan } from "./planning/kinds.ts";
+import { place } from "./planning/place.ts";
+import { previewOf } from "./planning/preview.ts";
+import { planUndo, undoing } from "./planning/undo.ts";
+import type { PowerInput } from "./power/input.ts";
+import { deciding, explainForecast, type Verdict, whyOf } from "./power/power.ts";
+import { forecastOf, readPower } from "./power/power-reconciler.ts";
+import { policyFor } from "./power/standing.ts";
 
 const MOST = 5000;
 /** How old the estate may be that questions are answered by: several pages may ask, and in a great estate it is some tenths of a second to read. */

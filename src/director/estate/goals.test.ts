@@ -1,15 +1,15 @@
 import { expect, it } from "vitest";
 import type { Window } from "../../resource/window.ts";
-import type { HostView, MachineView } from "../estate/estate.ts";
-import { tariffsOf } from "../estate/tariffs.ts";
-import { predict } from "../execution/figures.ts";
 import type { Policy } from "../kinds.ts";
+import { explain } from "../planning/explain.ts";
+import { predict } from "../planning/figures.ts";
+import { place } from "../planning/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { checkSite, type Site } from "../sites.ts";
-import { explain } from "./explain.ts";
+import type { HostView, MachineView } from "./estate.ts";
 import { aimOf, dearness, describeWatts } from "./goals.ts";
-import { place } from "./place.ts";
-import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { describeWindow } from "./policy-words.ts";
+import { tariffsOf } from "./tariffs.ts";
 import { holds } from "./windows.ts";
 
 const GiB = 2 ** 30;

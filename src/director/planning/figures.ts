@@ -5,12 +5,12 @@ import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
-import type { BothHosts, Effect, HostFigures, Plan } from "../planning/kinds.ts";
-import { keyOf, type Move } from "../planning/plan.ts";
-import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import { experienceOf } from "./experience.ts";
 import { Forecaster, round } from "./forecast.ts";
+import type { BothHosts, Effect, HostFigures, Plan } from "./kinds.ts";
+import { keyOf, type Move } from "./plan.ts";
+import { score } from "./score.ts";
 
 /** What it gives out, and takes by what its machines are expected to use. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {

@@ -4,10 +4,9 @@ import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
+import { outcome } from "../execution/outcome.ts";
+import { movesAtOnce, waitsFor } from "../execution/pace.ts";
 import type { Policy } from "../kinds.ts";
-import type { Plan } from "../planning/kinds.ts";
-import type { Move } from "../planning/plan.ts";
-import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 import { estateOf, GiB, hostView, machineView, policyOf } from "../testing/views.ts";
 import { describeEffect } from "./effect-words.ts";
@@ -15,8 +14,9 @@ import { experienceOf } from "./experience.ts";
 import { predict } from "./figures.ts";
 import { Forecaster } from "./forecast.ts";
 import { outdated, staysOf } from "./kept.ts";
-import { outcome } from "./outcome.ts";
-import { movesAtOnce, waitsFor } from "./pace.ts";
+import type { Plan } from "./kinds.ts";
+import type { Move } from "./plan.ts";
+import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
 
 const host = (name: string, more: Partial<HostView> = {}) =>

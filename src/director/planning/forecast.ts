@@ -7,7 +7,7 @@
  */
 import { memoryToSend, restMs, type Way } from "../../compute/migrations/kinds.ts";
 import type { MachineView } from "../estate/estate.ts";
-import type { Effect } from "../planning/kinds.ts";
+import type { Effect } from "./kinds.ts";
 
 /** Of what is new in the mean. */
 const NEWEST = 0.3;

@@ -1,7 +1,7 @@
 /** When a goal counts: hours and days in a time zone, or what power costs or emits now (sites.ts). Pure. */
 import { DAYS, type Window } from "../../resource/window.ts";
-import { localTime } from "../estate/local-time.ts";
-import type { Tariffs } from "../estate/tariffs.ts";
+import { localTime } from "./local-time.ts";
+import type { Tariffs } from "./tariffs.ts";
 
 /** Whether all of it holds. What is not known does not. @param now ms since the epoch */
 export function holds(window: Window, now: number | undefined, sites: Tariffs): boolean {

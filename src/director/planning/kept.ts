@@ -3,7 +3,7 @@
 import { byAge } from "../../resource/object.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { endOf, isFinalPlan, isRejected, type Plan } from "../planning/kinds.ts";
+import { endOf, isFinalPlan, isRejected, type Plan } from "./kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
 export const HOLD_MS = 24 * 3_600_000;

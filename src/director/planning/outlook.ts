@@ -3,11 +3,11 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
-import type { EstateFigures, HostFigures, Outlook } from "../planning/kinds.ts";
-import type { Move } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 import { hostFigures } from "./figures.ts";
 import { round } from "./forecast.ts";
+import type { EstateFigures, HostFigures, Outlook } from "./kinds.ts";
+import type { Move } from "./plan.ts";
 
 /** So many hosts are told one by one; of a plan that the planner makes that is nearly always all of them. */
 const HOSTS = 60;

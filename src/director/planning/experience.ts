@@ -1,8 +1,8 @@
 /** What moves took that were made: by plans, and by users themselves. Pure. */
 import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate } from "../estate/estate.ts";
-import { type Effect, endOf, type Plan } from "../planning/kinds.ts";
 import { type Experience, round } from "./forecast.ts";
+import { type Effect, endOf, type Plan } from "./kinds.ts";
 
 /** Of those that users asked for, which nobody removes, the newest. */
 const ASKED = 200;

@@ -1,6 +1,7 @@
 /** What moves do, predicted or measured, in words. Pure, and without the kind's schema: the web UI says it, too. */
-import type { BothHosts, Effect, Measured } from "../planning/kinds.ts";
+
 import { round } from "./forecast.ts";
+import type { BothHosts, Effect, Measured } from "./kinds.ts";
 
 const FIELDS = ["seconds", "bytes", "downtimeMs", "score", "watts"] as const;
 

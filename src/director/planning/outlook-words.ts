@@ -1,5 +1,5 @@
 /** What a plan changes in the estate in all, in words. Pure, and without the kind's schema: the web UI says it, too. */
-import type { EstateFigures, Outlook } from "../planning/kinds.ts";
+import type { EstateFigures, Outlook } from "./kinds.ts";
 
 /** Figures are as exact as their words: two that read alike are alike. */
 export interface Change {

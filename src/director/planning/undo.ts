@@ -6,11 +6,11 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import { endOf, isFinalPlan, isRejected, type Plan } from "../planning/kinds.ts";
-import { keyOf, type Move } from "../planning/plan.ts";
-import { score } from "../planning/score.ts";
 import { obstacle } from "../rules/rules.ts";
 import { byEnd, HOLD_MS } from "./kept.ts";
+import { endOf, isFinalPlan, isRejected, type Plan } from "./kinds.ts";
+import { keyOf, type Move } from "./plan.ts";
+import { score } from "./score.ts";
 
 /** A machine that stays where the plan brought it. */
 export interface Kept {

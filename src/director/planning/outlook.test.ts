@@ -2,8 +2,8 @@
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
-import type { EstateFigures } from "../planning/kinds.ts";
 import { GiB, hostView, machineView } from "../testing/views.ts";
+import type { EstateFigures } from "./kinds.ts";
 import { outlookOf } from "./outlook.ts";
 import { changesOf, untoldOf } from "./outlook-words.ts";
 

@@ -12,14 +12,14 @@
  * Of goals with a window those count that are in it now; when there are none, those without. Several count by their weights.
  */
 
-import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { NO_TARIFFS, type Tariff, type Tariffs } from "../estate/tariffs.ts";
-import { drawOn } from "../estate/use.ts";
-import { curveOf, wattsBetween } from "../estate/watts.ts";
 import type { Goal, Policy } from "../kinds.ts";
 import type { Subject } from "../rules/attributes.ts";
 import { isKept } from "../rules/expressions.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
 import { describeGoals, describeWindow } from "./policy-words.ts";
+import { NO_TARIFFS, type Tariff, type Tariffs } from "./tariffs.ts";
+import { drawOn } from "./use.ts";
+import { curveOf, wattsBetween } from "./watts.ts";
 import { holds } from "./windows.ts";
 
 /** What power is weighed by. */

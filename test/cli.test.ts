@@ -418,6 +418,12 @@ describe("edit", () => {
     };
   };
 
+  const disks = () =>
+    kubectl.manifest(
+      "shared",
+      "{apiVersion: vireo.dev/v1, kind: VirtualMachine, metadata: {name: shared}, spec: {cpus: 1, memory: 64Mi, image: shop, disks: [{name: data, size: 1Gi}]}}",
+    );
+
   it("sends what was changed", async () => {
     const { edit } = editor("change", `sed -i 's/cpus: 1/cpus: 7/' "$1"`);
     expect(await edit("vm/db")).toMatchObject({ code: 0, err: "" });
@@ -432,6 +438,43 @@ describe("edit", () => {
     expect(await edit("vm/db")).toMatchObject({ code: 0 });
     expect(opened()).toBe(2);
     expect(await kubectl.ok("get", "vm", "db", "-o", "jsonpath={.spec.memory}")).toBe("96Mi");
+  });
+
+  it("what others change meanwhile stays; where it is the same, the editor is opened again with theirs, and nothing is lost", async () => {
+    await ok("apply", "-f", disks());
+    // While Bob's editor is open, Anna writes.
+    const anna = (patch: string) =>
+      `${KUBECTLS[0]} --kubeconfig ${stack.kubeconfig} patch vm shared --type merge -p '${patch}' >/dev/null`;
+    const read = (path: string) => kubectl.ok("get", "vm", "shared", "-o", `jsonpath={${path}}`);
+    const elsewhere = editor(
+      "elsewhere",
+      `sed -i 's/^  cpus: .*/  cpus: 3/' "$1"; ${anna('{"spec":{"memory":"80Mi"}}')}`,
+    );
+    expect(await elsewhere.edit("vm/shared")).toMatchObject({ code: 0, err: "" });
+    expect(elsewhere.opened()).toBe(1);
+    expect([await read(".spec.cpus"), await read(".spec.memory")]).toEqual(["3", "80Mi"]);
+
+    const mine = `sed -i 's/^  disks:.*/&\\n    - { name: mine, size: 1Gi }/' "$1"`;
+    const theirs = '{"spec":{"disks":[{"name":"data","size":"1Gi"},{"name":"anna","size":"2Gi"}]}}';
+    const once = (script: string, again: string) =>
+      `if grep -q '^# Somebody has changed the same' "$1"; then cp "$1" "$0.seen"; ${again}; else ${script}; ${anna(theirs)}; fi`;
+    const left = editor("left", once(mine, "true"));
+    const { code, err } = await left.edit("vm/shared");
+    expect([code, left.opened()]).toEqual([1, 2]);
+    expect(err).toContain("nothing was changed; what you wrote is kept in /");
+    const seen = readFileSync(join(stack.folder, "left.seen"), "utf8");
+    expect(seen).toMatch(/^# spec:\n# {3}disks:\n(#.*\n)*# +- name: anna\n/m);
+    expect(parse(seen).spec.disks.map(({ name }: { name: string }) => name)).toEqual(["mine", "data"]);
+    expect(await read(".spec.disks[*].name")).toBe("data anna");
+
+    const data = { spec: { disks: [{ name: "data", size: "1Gi" }] } };
+    await stack.admin().patch(VirtualMachine, { name: "shared", namespace: "default" }, data);
+    const both = editor(
+      "both",
+      once(mine, `sed -i 's/^  disks:.*/&\\n    - { name: anna, size: 2Gi }/' "$1"`),
+    );
+    expect(await both.edit("vm/shared")).toMatchObject({ code: 0 });
+    expect(await read(".spec.disks[*].name")).toBe("anna mine data");
   });
 
   it("loses nothing when it is given up", async () => {

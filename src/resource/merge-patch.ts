@@ -15,6 +15,15 @@ export function mergePatchOf(before: unknown, after: unknown): Fields {
   return patch;
 }
 
+/** Whether both change the same, so that it counts which of them comes last. */
+export function collide(a: Fields, b: Fields): boolean {
+  return Object.entries(a).some(([key, mine]) => {
+    if (!Object.hasOwn(b, key)) return false;
+    const theirs = b[key];
+    return !isFields(mine) || !isFields(theirs) || collide(mine, theirs);
+  });
+}
+
 /** Whether two values of JSON are the same; the order of fields does not count. */
 function isSame(a: unknown, b: unknown): boolean {
   if (Array.isArray(a) && Array.isArray(b))

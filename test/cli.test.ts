@@ -102,6 +102,13 @@ describe("snapshot, rollback and migrate", () => {
     );
     expect(await ok("get", "snapshots,rollbacks,migrations", "-o", "name")).toBe("");
   });
+
+  it("nor does a console of one that is not there end in other words", async () => {
+    for (const verb of ["console", "vnc", "screenshot", "logs"])
+      expect(await fails(verb, "vm/nobody")).toBe(
+        'vireo: there is no machine "nobody" in the namespace default; vireo get vm -A lists them\n',
+      );
+  });
 });
 
 describe("get", () => {

@@ -3,7 +3,10 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { openSocket } from "../client/websocket.ts";
+import { VirtualMachine } from "../compute/kinds.ts";
+import { isApiError } from "../resource/errors.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
+import { missing } from "./missing.ts";
 import { pathTo, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -18,7 +21,16 @@ const SILENCE_MS = 1000;
 const LOCAL = "127.0.0.1";
 
 async function open(options: Options): Promise<{ session: Session; path: string; name: string }> {
-  const { session, vm: name, kind } = await machineOf(options);
+  const { session, vm: name, kind, namespace } = await machineOf(options);
+  const isThere = await session.client.get(VirtualMachine, { name, namespace }).then(
+    (vm) => vm !== undefined,
+    (error: unknown) => {
+      // Who may be at a machine's console need not be one who may read it.
+      if (isApiError(error, "Forbidden")) return true;
+      throw error;
+    },
+  );
+  if (!isThere) throw missing("machine", name, namespace);
   return { session, path: pathTo(session, { kind, name }), name };
 }
 

@@ -150,7 +150,7 @@ export async function server(
     writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
   }
   void service.failed.then((error) => {
-    // Who started it starts it again; then everything is read anew.
+    // The next `vireo up` starts it again (docs/operating.md); then everything is read anew.
     log.error("store.failed", { error });
     process.exitCode = 1;
     stop.abort();

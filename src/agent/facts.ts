@@ -7,6 +7,7 @@ import type { Offer } from "../compute/hardware/kinds.ts";
 import type { HostFacts } from "../compute/hosts/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
+import { bootId } from "../system/boot-id.ts";
 import { run } from "../system/run.ts";
 import { clockIn, parseProcessorClock, readClock } from "./clock.ts";
 import { readSwap } from "./memory-left.ts";
@@ -227,8 +228,7 @@ export async function readFacts(
   profile?: DeclaredProfile,
 ): Promise<HostFacts> {
   const version = /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "unknown";
-  const bootId = read("/proc/sys/kernel/random/boot_id") ?? "";
-  const verdict = await accelerator(stateFolder, `${bootId} ${release()} ${version}`);
+  const verdict = await accelerator(stateFolder, `${bootId()} ${release()} ${version}`);
   const { nodes } = readTopology();
   const modules = await run("dmidecode", ["-t", "memory"]).then(
     (text) => onNodes(parseMemoryModules(text), nodes),
@@ -261,6 +261,6 @@ export async function readFacts(
       offers,
     },
     kernel: release(),
-    bootId,
+    bootId: bootId(),
   };
 }

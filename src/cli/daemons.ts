@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { identify } from "../qemu/process.ts";
+import { identify } from "../system/process.ts";
 import { endOfFile, LOG_FILE } from "./own-log.ts";
 import { ROOT } from "./paths.ts";
 

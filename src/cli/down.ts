@@ -4,15 +4,15 @@
  */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { bootId } from "../agent/boot-id.ts";
 import type { MachineState } from "../agent/hypervisor.ts";
 import { Dnsmasq } from "../agent/network/network-dhcp.ts";
 import { removeNetworking } from "../agent/network/network-leftovers.ts";
 import { QemuHypervisor } from "../agent/qemu/qemu-hypervisor.ts";
 import { VM_LABEL } from "../compute/kinds.ts";
-import { identify, waitForExit } from "../qemu/process.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { openStore } from "../store/open.ts";
+import { bootId } from "../system/boot-id.ts";
+import { identify, waitForExit } from "../system/process.ts";
 import { stopDaemon } from "./daemons.ts";
 import { removeDevelopmentNetwork } from "./devnet.ts";
 import {

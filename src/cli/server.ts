@@ -1,6 +1,6 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { AuditLog } from "../api/audit.ts";
@@ -51,6 +51,7 @@ import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
 import { writableStore } from "../store/writable.ts";
+import { bootId } from "../system/boot-id.ts";
 import { waitForManyFiles } from "../system/many-files.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
@@ -62,9 +63,6 @@ import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { version } from "./version.ts";
 import { WEB_UI } from "./web-ui.ts";
-
-/** Of this machine. */
-const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 /**
  * Otherwise V8 collects all garbage whenever 64 MiB of buffers were made, however large the heap is: with an estate of 40,000 machines that took a fifth of the

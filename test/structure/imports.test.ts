@@ -13,7 +13,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   client: ["resource", "telemetry"],
   api: ["resource", "store", "client", "telemetry"],
   reconcile: ["resource", "client", "telemetry"],
-  qemu: [],
+  qemu: ["system"],
   compute: ["resource", "client", "reconcile", "telemetry"],
   system: [],
   power: ["resource", "client", "reconcile", "system", "telemetry"],

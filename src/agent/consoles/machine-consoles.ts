@@ -2,12 +2,12 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { takeScreenshot } from "../../qemu/display.ts";
-import type { ProcessIdentity } from "../../qemu/process.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import { connectAt } from "../../qemu/unix-socket.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isFields } from "../../resource/fields.ts";
 import { insideOf } from "../../system/enclosure.ts";
+import type { ProcessIdentity } from "../../system/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import type { MachineFolder, MachineRecord } from "../qemu/qemu-record.ts";
 import { takePicture } from "./picture.ts";

@@ -5,8 +5,8 @@
 import { lstat, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { identify, isSame } from "../../qemu/process.ts";
 import { enclose } from "../../system/enclosure.ts";
+import { identify, isSame } from "../../system/process.ts";
 import { run } from "../../system/run.ts";
 import type { Trace } from "../traces.ts";
 import { type Base, chainOf } from "./bases.ts";

@@ -5,8 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { identify } from "../../qemu/process.ts";
 import { gatewayOf, numberToAddress, type Subnet } from "../../resource/subnet.ts";
+import { identify } from "../../system/process.ts";
 import { run } from "../../system/run.ts";
 
 /** How long it may take to end. */

@@ -8,11 +8,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import type { Resources } from "../../compute/resources/kinds.ts";
-import { isSame } from "../../qemu/process.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import { vcpuThreads } from "../../qemu/vcpus.ts";
 import { formatBytes } from "../../resource/quantity.ts";
 import { setOomScore } from "../../system/oom.ts";
+import { isSame } from "../../system/process.ts";
 import { CommandError, run } from "../../system/run.ts";
 import { HypervisorError, type MachineConfig } from "../hypervisor.ts";
 import { Cgroups } from "./cgroups.ts";

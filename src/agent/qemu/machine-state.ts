@@ -1,8 +1,8 @@
 /** What there is to tell of a machine: QEMU's own word while its process is there, then its journal, its exit status and the kernel's. */
 import { endOf } from "../../qemu/end.ts";
-import { isSame } from "../../qemu/process.ts";
 import { lastOf, wasFull } from "../../qemu/standing.ts";
-import { bootId } from "../boot-id.ts";
+import { bootId } from "../../system/boot-id.ts";
+import { isSame } from "../../system/process.ts";
 import type { MachineEnd, MachineId, MachineState } from "../hypervisor.ts";
 import { killedForMemory } from "./oom.ts";
 import type { MachineRecord } from "./qemu-record.ts";

@@ -22,9 +22,9 @@ import { createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { connectAt } from "../../qemu/unix-socket.ts";
+import { bootId } from "../../system/boot-id.ts";
 import { exists } from "../../system/exists.ts";
 import { run } from "../../system/run.ts";
-import { bootId } from "../boot-id.ts";
 
 /**
  * Writes what comes, and takes it to its end also where it cannot be written, and when the agent has died: a QEMU (7.2) that cannot send the memory of a guest which

@@ -1,6 +1,6 @@
 /** Whether the kernel has killed a process for want of memory: by its control group, and by the kernel's log, which also says whose memory was short. */
 import { closeSync, constants, openSync, readSync } from "node:fs";
-import type { ProcessIdentity } from "../../qemu/process.ts";
+import type { ProcessIdentity } from "../../system/process.ts";
 
 const OF_HOST = "the host ran out of memory, and its kernel killed the machine";
 const OF_GROUP = "the machine took more memory than it may (its control group), and the kernel killed it";

@@ -2,8 +2,9 @@
  * Which process is a machine's. A QEMU that was taken over can write over what /proc tells as its command line: it would look as if it had ended, or as if it were
  * another machine's. Its id and start time are the kernel's word, and so is whom it runs as; its arguments count only where nothing else is known.
  */
-import { findByArgument, hasArgument, isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
-import { bootId } from "../boot-id.ts";
+import { findByArgument, hasArgument, userOf } from "../../qemu/process.ts";
+import { bootId } from "../../system/boot-id.ts";
+import { isSame, type ProcessIdentity } from "../../system/process.ts";
 import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
 
 /** Undefined when it runs no more. */

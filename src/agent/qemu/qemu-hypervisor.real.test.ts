@@ -16,8 +16,8 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { probeAccelerator } from "../../qemu/accelerator.ts";
 import { readCapabilities } from "../../qemu/capabilities.ts";
-import { identify, isSame } from "../../qemu/process.ts";
 import { isFields } from "../../resource/fields.ts";
+import { identify, isSame } from "../../system/process.ts";
 import { makeDisk } from "../disks/make-disk.ts";
 
 import { type MachineConfig, type MachineEnd, type MachineId, NoAnswerError } from "../hypervisor.ts";

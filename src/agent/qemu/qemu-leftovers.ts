@@ -1,7 +1,8 @@
 /** What is left of machines whose process is gone, in the run folder and among the processes of this host. */
 import { readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { argumentsOf, identify, type ProcessIdentity, sendSignal } from "../../qemu/process.ts";
+import { argumentsOf } from "../../qemu/process.ts";
+import { identify, type ProcessIdentity, sendSignal } from "../../system/process.ts";
 import type { Trace } from "../traces.ts";
 import { leftOf, processOf } from "./own-process.ts";
 import { MachineFolder } from "./qemu-record.ts";

@@ -2,8 +2,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { releaseHeld } from "../../qemu/layer-merge.ts";
 import { easeDowntimeLimit, switchOverAtOnce } from "../../qemu/migration.ts";
-import { isSame, type ProcessIdentity, waitForExit } from "../../qemu/process.ts";
 import { Qmp, type QmpEvent } from "../../qemu/qmp.ts";
+import { isSame, type ProcessIdentity, waitForExit } from "../../system/process.ts";
 import { isSure } from "../disks/layer-merging.ts";
 import type { MachineId } from "../hypervisor.ts";
 import type { MachineRecord } from "./qemu-record.ts";

@@ -7,12 +7,13 @@ import type { Resources } from "../../compute/resources/kinds.ts";
 import { commandLine, defaultCpu } from "../../qemu/command-line.ts";
 import { readableErrors } from "../../qemu/end.ts";
 import { runState } from "../../qemu/migration.ts";
-import { type Exit, makeFifo, type ProcessIdentity, spawnQemu } from "../../qemu/process.ts";
+import { type Exit, makeFifo, spawnQemu } from "../../qemu/process.ts";
 import { QmpError } from "../../qemu/qmp.ts";
 import { startTpm } from "../../qemu/tpm.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { toMiB } from "../../resource/quantity.ts";
-import { bootId } from "../boot-id.ts";
+import { bootId } from "../../system/boot-id.ts";
+import type { ProcessIdentity } from "../../system/process.ts";
 import { bothOf } from "../both.ts";
 import type { MachineConsoles } from "../consoles/machine-consoles.ts";
 import {

@@ -24,11 +24,12 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { type Journal, readJournal, readTail, trimLog } from "../../qemu/journal.ts";
-import type { Exit, ProcessIdentity } from "../../qemu/process.ts";
+import type { Exit } from "../../qemu/process.ts";
 import type { Broke } from "../../qemu/standing.ts";
 import { isFields } from "../../resource/fields.ts";
 import { enclose, type Reach } from "../../system/enclosure.ts";
 import { isMissing } from "../../system/exists.ts";
+import type { ProcessIdentity } from "../../system/process.ts";
 
 import type { MachineConfig, MachineEnd, MachineId, PanicAction } from "../hypervisor.ts";
 import type { Place } from "./own-place.ts";

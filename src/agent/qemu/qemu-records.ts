@@ -1,5 +1,6 @@
 /** The machines of this host, found from their records and /proc. Nothing is kept in mind: an agent that was killed finds the same. */
-import { type ProcessIdentity, userOf } from "../../qemu/process.ts";
+import { userOf } from "../../qemu/process.ts";
+import type { ProcessIdentity } from "../../system/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import { leftOf, processOf } from "./own-process.ts";
 import { MachineFolder, type MachineRecord, TornRecordError } from "./qemu-record.ts";

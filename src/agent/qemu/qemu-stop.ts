@@ -1,7 +1,7 @@
 /** The ladder by which a machine is stopped: power button, then `quit`, SIGTERM. The last step, SIGKILL, is taken only by who must. */
 import { runState } from "../../qemu/migration.ts";
-import { isSame, type ProcessIdentity, sendSignal, waitForExit } from "../../qemu/process.ts";
 import { type Qmp, QmpError } from "../../qemu/qmp.ts";
+import { isSame, type ProcessIdentity, sendSignal, waitForExit } from "../../system/process.ts";
 import { HypervisorError } from "../hypervisor.ts";
 
 const STATUS_MS = 2000;

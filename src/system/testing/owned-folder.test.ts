@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { identify } from "../../qemu/process.ts";
+import { identify } from "../process.ts";
 import { abandoned, giveUp, ownFolder, removeAbandoned } from "./owned-folder.ts";
 
 /** A test that starts something, and is killed once that runs. @returns its folder, and what it has started */

@@ -8,8 +8,8 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { identify, isSame, type ProcessIdentity, sendSignal, waitForExit } from "../../qemu/process.ts";
 import { isFields } from "../../resource/fields.ts";
+import { identify, isSame, type ProcessIdentity, sendSignal, waitForExit } from "../process.ts";
 
 const MARK = ".test";
 const END_MS = 10_000;

@@ -133,8 +133,8 @@ async function register(context: AgentContext, clock: Clock, since: Since): Prom
 }
 
 /**
- * A Host that somebody deleted under its agent is made again, and one that others made in its place is told what it is: its machines run on, and else
- * they would be Unknown until the agent is started anew, and nothing would be placed there.
+ * A Host that is not there although the agent is let in (a backup from before was restored) is made again, and one that others made in its place is told what it is: its
+ * machines run on, and else they would be Unknown until the agent is started anew, and nothing would be placed there. Who is deleted by users is let in no more.
  */
 async function stayRegistered(context: AgentContext, clock: Clock, since: Since): Promise<void> {
   const { client, name, log, signal } = context;
@@ -149,7 +149,7 @@ async function stayRegistered(context: AgentContext, clock: Clock, since: Since)
     }
     log.warn("agent.unregistered", {
       host: name,
-      message: "its Host was deleted, or made anew by others; it is told again what it is",
+      message: "its Host is gone, or was made anew by others; it is told again what it is",
     });
     await register(context, clock, since);
     await reportSynced(context, clock);

@@ -8,7 +8,7 @@
  */
 
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isFields } from "../resource/fields.ts";
 import "reflect-metadata";
@@ -17,6 +17,7 @@ import { HttpClient } from "../client/http.ts";
 
 import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { type ApiError, isApiError } from "../resource/errors.ts";
 import { MIGRATIONS } from "../resource/host-name.ts";
 import { isDueForRenewal } from "../resource/lifetime.ts";
 import { writeDurably } from "../system/durable.ts";
@@ -69,7 +70,7 @@ export interface EnrolOptions {
 }
 
 /**
- * The kept credentials; enrols when there are none, renews them when they are due or do not name the address. A certificate that cannot
+ * The kept credentials; enrols when there are none or the host was taken out since, renews them when they are due or do not name the address. A certificate that cannot
  * be renewed now is used as long as it is valid; without one for migrations machines run, and do not move.
  * @throws Error that says what to bring
  */
@@ -84,17 +85,18 @@ export async function enrol(options: EnrolOptions): Promise<HostCredentials> {
 async function ownCredentials(options: EnrolOptions): Promise<HostCredentials> {
   const { name, address, enrolmentFile, log } = options;
   const directory = directoryOf(options);
-  if (!isComplete(directory)) {
-    const { ca, token } = readEnrolment(enrolmentFile);
-    const key = await newKey();
-    const cert = await askForCertificate(options, { ca, key, token });
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    await write(directory, "ca-cert.pem", ca);
-    await write(directory, "client-key.pem", key);
-    await write(directory, "client-cert.pem", cert);
-    return readCredentials(directory);
-  }
+  if (!isComplete(directory)) return enrolByToken(options);
   const kept = readCredentials(directory);
+  const refusal = await refusalOf(options, kept);
+  if (refusal) {
+    log.warn("agent.certificate.refused", { host: name, error: refusal });
+    return enrolByToken(options).catch((error: unknown) => {
+      throw new Error(
+        `the control plane refuses the certificate in ${directory} (${refusal.message}), and ${enrolmentFile} gave no other: ${error instanceof Error ? error.message : error}`,
+        { cause: error },
+      );
+    });
+  }
   if (!isDue(kept.cert, address)) return kept;
   try {
     return await renew(options, kept);
@@ -109,6 +111,39 @@ async function ownCredentials(options: EnrolOptions): Promise<HostCredentials> {
         `${BRING}: ${error instanceof Error ? error.message : error}`,
       { cause: error },
     );
+  }
+}
+
+/** Into an empty folder, or in the place of a certificate that is refused. */
+async function enrolByToken(options: EnrolOptions): Promise<HostCredentials> {
+  const directory = directoryOf(options);
+  const { ca, token } = readEnrolment(options.enrolmentFile);
+  const key = await newKey();
+  const cert = await askForCertificate(options, { ca, key, token });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // It would not fit the new key: until the last file is written there are no credentials.
+  rmSync(join(directory, "client-cert.pem"), { force: true });
+  await write(directory, "ca-cert.pem", ca);
+  await write(directory, "client-key.pem", key);
+  await write(directory, "client-cert.pem", cert);
+  return readCredentials(directory);
+}
+
+/** That the control plane does not let this host in by its certificate, though it has not run out: the host was taken out. Undefined also when it does not answer. */
+async function refusalOf(
+  { url }: EnrolOptions,
+  { ca, cert, key }: HostCredentials,
+): Promise<ApiError | undefined> {
+  if (new X509Certificate(cert).validToDate.getTime() <= Date.now()) return undefined;
+  // Nobody waits long for it: machines are to be looked after, whether or not a control plane is there.
+  const client = new HttpClient({ url, ca, cert, key, timeoutMs: 3000 });
+  try {
+    await client.raw("GET", "/api");
+    return undefined;
+  } catch (error) {
+    return isApiError(error, "Unauthorized") ? error : undefined;
+  } finally {
+    client.close();
   }
 }
 

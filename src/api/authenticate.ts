@@ -2,11 +2,13 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { ApiError } from "../resource/errors.ts";
-import { MIGRATIONS } from "../resource/host-name.ts";
+import { hostOfUser, MIGRATIONS } from "../resource/host-name.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
+import { HOSTS } from "./pki.ts";
 import { isStillGood, type Proof } from "./proof.ts";
 import type { User } from "./service.ts";
 import { refuseForeignWrite, type Sessions } from "./sessions.ts";
+import type { TakenOut } from "./taken-out.ts";
 import { hashOf, type Tokens } from "./tokens.ts";
 
 export const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
@@ -23,6 +25,7 @@ export interface Known {
   tokens: Tokens;
   oidc: Oidc | undefined;
   sessions: Sessions | undefined;
+  takenOut: TakenOut | undefined;
 }
 
 const refused = (what: string, options?: ErrorOptions) =>
@@ -101,6 +104,11 @@ function byCertificate({ socket }: IncomingMessage, known: Known): Login {
   if (!(socket instanceof TLSSocket)) return NOBODY;
   const login = logins.get(socket) ?? loginOf(socket);
   logins.set(socket, login);
+  const { host } = login.by;
+  if (host && known.takenOut?.isIn(host) === false)
+    throw refused(
+      `host ${host.name} was taken out (its Host was deleted) after it had got this certificate; to have it back, enrol it again: \`vireo enrol FILE\` on the control plane's machine, then start its agent with that file`,
+    );
   // A connection may live on for longer than the certificate by which it was made.
   if (login !== NOBODY && (!socket.authorized || !isStillGood(login.by, known)))
     throw refused("the client certificate is not valid for this control plane");
@@ -118,6 +126,10 @@ function loginOf(socket: TLSSocket): Login {
   // Any QEMU is lent it while its machine moves, also one that its guest has taken over.
   if (groups.includes(MIGRATIONS))
     throw refused("this certificate is for the streams between hosts, nobody logs in by it");
-  const by = { expires: Date.parse(certificate.valid_to) };
+  const host = groups.includes(HOSTS) ? hostOfUser(CN) : undefined;
+  const by: Proof = {
+    expires: Date.parse(certificate.valid_to),
+    ...(host === undefined ? {} : { host: { name: host, after: Number(certificate.subject.OU ?? 0) } }),
+  };
   return authenticated({ user: { name: CN, groups }, by });
 }

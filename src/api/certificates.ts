@@ -25,6 +25,7 @@ export interface Credentials {
 export interface Subject {
   commonName: string;
   organizations?: readonly string[];
+  unit?: string;
 }
 
 export interface CertificateRequest {
@@ -46,6 +47,7 @@ function nameOf(subject: Subject): x509.JsonName {
   return [
     { CN: [subject.commonName] },
     ...(subject.organizations?.length ? [{ O: [...subject.organizations] }] : []),
+    ...(subject.unit === undefined ? [] : [{ OU: [subject.unit] }]),
   ];
 }
 

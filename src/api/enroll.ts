@@ -10,6 +10,7 @@ import { hostUser } from "../resource/host-name.ts";
 import { decodeBody, readBody, typeOfBody } from "./body.ts";
 import { type Exchange, sendValue } from "./exchange.ts";
 import { HOSTS, type Pki } from "./pki.ts";
+import type { TakenOut } from "./taken-out.ts";
 
 const MAX_ADDRESSES = 8;
 
@@ -54,7 +55,7 @@ function parseEnrolment(value: unknown): Enrolment {
 }
 
 /** @returns the name of the host that has enrolled */
-export async function enroll(exchange: Exchange, pki: Pki): Promise<string> {
+export async function enroll(exchange: Exchange, pki: Pki, takenOut: TakenOut | undefined): Promise<string> {
   const { request, user } = exchange;
   const body = decodeBody(await readBody(request), typeOfBody(request));
   const { token, name, csr, addresses, use } = parseEnrolment(body.value);
@@ -72,7 +73,11 @@ export async function enroll(exchange: Exchange, pki: Pki): Promise<string> {
         `token: this token is for host ${host}, not for ${JSON.stringify(name)}`,
       );
   }
-  const certificate = use ? await pki.signMigrations(name, csr) : await pki.signHost(name, csr, addresses);
+  // Renewed, it is no newer than it was: the host may be taken out just now.
+  const after = renews && exchange.by.host ? exchange.by.host.after : await takenOut?.times(name);
+  const certificate = use
+    ? await pki.signMigrations(name, csr)
+    : await pki.signHost(name, csr, addresses, after);
   await sendValue(exchange, 201, { certificate, ca: pki.ca });
   return name;
 }

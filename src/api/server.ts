@@ -1,6 +1,6 @@
 /**
  * The API server: HTTP/1.1 over TLS, by Kubernetes' conventions, over the kinds it is given. It knows no kind by name (but for what
- * agents may write, authorize.ts); what the API does is in the Service, what it looks like on the wire is in this room:
+ * agents may write, authorize.ts, and that Hosts are taken out, taken-out.ts); what the API does is in the Service, what it looks like on the wire is in this room:
  *
  *   request -> route.ts -> authenticate.ts -> authorizer.ts -> resource-handlers.ts -> Service
  *                     \-> pages: version, health, discovery, OpenAPI, enrolment, sessions of browsers, the web UI
@@ -48,6 +48,7 @@ import { answerSession } from "./session-page.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Subresource } from "./subresource.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
+import { type TakenOut, withTakenOut } from "./taken-out.ts";
 import type { Tickets } from "./tickets.ts";
 import type { Ui } from "./ui.ts";
 import { otherVersions, withVersions } from "./versions.ts";
@@ -83,6 +84,8 @@ export interface ApiServerOptions {
   tickets?: Tickets;
   /** Of browsers, which log in by POST /session. */
   sessions?: Sessions;
+  /** Without it, a host that is deleted may come back by the certificate that it has. */
+  takenOut?: TakenOut;
   /** Served at / to whoever asks. */
   ui?: Ui;
   /** How much one user may have of the server at once. */
@@ -126,9 +129,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   ];
   await ensureBuiltInRoles(options.service);
   const authorizer = await Authorizer.open(options.service);
+  const { takenOut } = options;
+  const service = takenOut ? withTakenOut(options.service, takenOut) : options.service;
   const context: ResourceContext = {
     service: withVersions(
-      withCoreEvents(withSynthetic(withSecrets(withEscalationCheck(options.service, authorizer)))),
+      withCoreEvents(withSynthetic(withSecrets(withEscalationCheck(service, authorizer)))),
       versions,
     ),
     authorizer,
@@ -149,7 +154,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   let credentials = await pki.serverCredentials(names);
 
   const fairness = new Fairness(options.fairness);
-  const known = { tokens: pki.tokens, oidc, sessions: options.sessions };
+  const known = { tokens: pki.tokens, oidc, sessions: options.sessions, takenOut };
   /** @throws ApiError Unauthorized */
   const byTicket = async (exchange: Exchange, ticket: string): Promise<Login> => {
     const used = await options.tickets?.use(ticket, `/${exchange.path.join("/")}`);
@@ -183,7 +188,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     exchange.leave = await fairness.enter(who, widthOf(exchange), exchange.over);
     if (path.length === 1 && path[0] === "enroll") {
       if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
-      const name = await enroll(exchange, pki);
+      const name = await enroll(exchange, pki, takenOut);
       log?.info("host enrolled", { host: name, request: exchange.id });
       return;
     }

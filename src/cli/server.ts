@@ -12,6 +12,7 @@ import { SECRETS_PREFIX, Secret } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { Sessions } from "../api/sessions.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
+import { TakenOut } from "../api/taken-out.ts";
 import { Tickets } from "../api/tickets.ts";
 import { Ui } from "../api/ui.ts";
 import { runCloneReconciler } from "../compute/clones/reconciler.ts";
@@ -113,6 +114,7 @@ export async function server(
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const tickets = new Tickets(store);
+  const takenOut = await TakenOut.open(store);
   const signer = signerOf(pki.derived("image signatures"));
   await removeEarlierLogs(paths.logs).catch((error: unknown) => log.warn("builds.logs", { error }));
   /** While this one leads. */
@@ -122,6 +124,7 @@ export async function server(
     service,
     tickets,
     sessions: new Sessions(store),
+    takenOut,
     ui: new Ui(WEB_UI),
     subresources: [
       ...consoleSubresources({ service, issuer: pki, tickets, log }),
@@ -215,6 +218,7 @@ export async function server(
     },
   );
   await api.close();
+  takenOut.close();
   audit.close();
   service.close();
   await store.close();

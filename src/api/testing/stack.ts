@@ -14,6 +14,7 @@ import { ADMINS, HOSTS, Pki } from "../pki.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "../server.ts";
 import type { Service } from "../service.ts";
 import { Sessions } from "../sessions.ts";
+import { TakenOut } from "../taken-out.ts";
 
 export interface ApiStack extends AsyncDisposable {
   readonly folder: string;
@@ -52,6 +53,7 @@ export async function startApiStack({
   });
   const kinds = [...own, ...more];
   const service = await Operations.open(store, kinds);
+  const takenOut = await TakenOut.open(store);
   const errors: unknown[] = [];
   const server = await startApiServer({
     service,
@@ -59,6 +61,7 @@ export async function startApiStack({
     host: "127.0.0.1",
     port: 0,
     sessions: new Sessions(store),
+    takenOut,
     log: { info() {}, error: (_event, fields) => errors.push(fields) },
     ...serving(service),
     ...options,
@@ -84,6 +87,7 @@ export async function startApiStack({
     async [Symbol.asyncDispose]() {
       for (const each of clients) each.close();
       await server.close();
+      takenOut.close();
       service.close();
       await store.close();
       rmSync(folder, { recursive: true, force: true });

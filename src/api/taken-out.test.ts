@@ -1,0 +1,116 @@
+/** A host that was taken out, at a real API server: its certificates count no more until it enrols again. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { type EnrolOptions, enrol, type HostCredentials } from "../agent/enrol.ts";
+import { HttpClient } from "../client/http.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import { createSigningRequest } from "./certificates.ts";
+import { writeEnrolment } from "./kubeconfig.ts";
+import { TakenOut } from "./taken-out.ts";
+import { failure } from "./testing/machines.ts";
+import { type ApiStack, startApiStack } from "./testing/stack.ts";
+
+let stack: ApiStack;
+let admin: HttpClient;
+let enrolment: EnrolOptions;
+const clients: HttpClient[] = [];
+beforeEach(async () => {
+  stack = await startApiStack({ recheckMs: 50 });
+  admin = stack.admin();
+  enrolment = {
+    url: [stack.server.url],
+    name: "rack-2",
+    address: "10.0.0.2",
+    enrolmentFile: join(stack.folder, "enrolment.json"),
+    stateFolder: join(stack.folder, "host"),
+    log: silentLogger,
+  };
+  writeEnrolment(stack.pki, enrolment.enrolmentFile, { url: stack.server.url, ttlMs: 60_000 });
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  expect(stack.errors).toEqual([]);
+  await stack[Symbol.asyncDispose]();
+});
+
+function agentWith({ ca, cert, key }: HostCredentials): HttpClient {
+  const client = new HttpClient({ url: stack.server.url, ca, cert, key });
+  clients.push(client);
+  return client;
+}
+const register = (agent: HttpClient) => agent.create(Host, { metadata: { name: enrolment.name }, spec: {} });
+const renew = async (agent: HttpClient) => {
+  const { csr } = await createSigningRequest(enrolment.name);
+  return agent.raw("POST", "/enroll", { name: enrolment.name, csr, addresses: [] });
+};
+const TAKEN_OUT = /host rack-2 was taken out .* `vireo enrol FILE`/;
+
+it("is refused by all certificates that it had, and comes in again by a token", async () => {
+  const first = await enrol(enrolment);
+  const agent = agentWith(first);
+  await register(agent);
+  const watching = (async () => {
+    for await (const _ of agent.watch(Host, { resourceVersion: "0" }));
+  })().catch(() => {});
+  await admin.delete(Host, { name: "rack-2" });
+  for (const ask of [register, renew, (client: HttpClient) => client.list(Host)]) {
+    const error = await failure(ask(agent));
+    expect(error.reason).toBe("Unauthorized");
+    expect(error.message).toMatch(TAKEN_OUT);
+  }
+  await watching;
+  expect((await admin.list(Host)).items).toEqual([]);
+
+  const second = await enrol(enrolment);
+  expect(second.key).not.toBe(first.key);
+  const again = agentWith(second);
+  await register(again);
+  // Renewed it is as good as the one before, and no better.
+  expect(await renew(again)).toMatchObject({ certificate: expect.stringContaining("BEGIN") });
+  expect((await failure(agent.list(Host))).message).toMatch(TAKEN_OUT);
+  await admin.delete(Host, { name: "rack-2" });
+  expect((await failure(again.list(Host))).message).toMatch(TAKEN_OUT);
+});
+
+it("cannot start its agent without another file, and is told so", async () => {
+  await register(agentWith(await enrol(enrolment)));
+  await admin.delete(Host, { name: "rack-2" });
+  rmSync(enrolment.enrolmentFile);
+  const started = enrol(enrolment);
+  await expect(started).rejects.toThrow(TAKEN_OUT);
+  await expect(started).rejects.toThrow(/it cannot be read .* make one with `vireo enrol FILE`/);
+});
+
+it("stays in when its deletion is refused, or only tried", async () => {
+  const agent = agentWith(await enrol(enrolment));
+  await register(agent);
+  expect((await failure(admin.delete(Host, { name: "rack-2" }, { uid: "other" }))).reason).toBe("Conflict");
+  await admin.request({ method: "DELETE", path: "/apis/vireo.dev/v1/hosts/rack-2?dryRun=All" });
+  expect((await agent.list(Host)).items).toHaveLength(1);
+});
+
+it("is known to other control planes on the same store, and after a restart", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-taken-out-"));
+  const store = await openSqliteStore(join(folder, "store.sqlite"));
+  const [one, other] = [await TakenOut.open(store), await TakenOut.open(store)];
+  const host = { name: "a", after: 0 };
+  expect(other.isIn(host)).toBe(true);
+  const takeBack = await one.takeOut("a");
+  expect([one.isIn(host), other.isIn(host), other.isIn({ name: "a", after: 1 })]).toEqual([
+    false,
+    false,
+    true,
+  ]);
+  expect(await other.times("a")).toBe(1);
+  expect((await TakenOut.open(store)).isIn(host)).toBe(false);
+  await takeBack();
+  expect([one.isIn(host), other.isIn(host)]).toEqual([true, true]);
+  await Promise.all([one.takeOut("a"), other.takeOut("a")]);
+  expect(await one.times("a")).toBe(2);
+  await store.close();
+  rmSync(folder, { recursive: true });
+});

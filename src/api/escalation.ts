@@ -42,8 +42,13 @@ function refuseEscalation(authorizer: Authorizer, kind: Kind, object: Resource, 
 function changedForEstate(kind: Kind, now: Resource | undefined, old: Resource | undefined): string[] {
   const fieldOf = (object: Resource | undefined, field: string) =>
     isFields(object?.spec) ? object.spec[field] : undefined;
+  // It goes with its owners.
+  const isGivenAway =
+    now && old && !isDeepStrictEqual(now.metadata.ownerReferences, old.metadata.ownerReferences);
   return (kind.estateFields ?? []).filter(
-    (field) => !isDeepStrictEqual(fieldOf(now, field), fieldOf(old, field)),
+    (field) =>
+      !isDeepStrictEqual(fieldOf(now, field), fieldOf(old, field)) ||
+      (isGivenAway && fieldOf(old, field) !== undefined),
   );
 }
 

@@ -230,6 +230,13 @@ describe("over the API", () => {
     const { failover: _, ...without } = more.spec;
     await refused(project.update(Policy, { ...more, spec: without }), "spec.failover");
     await refused(project.delete(Policy, at), "spec.failover");
+    const owner = {
+      apiVersion: "vireo.dev/v1",
+      kind: "VirtualMachine",
+      name: "own",
+      uid: "of one that goes",
+    };
+    await refused(project.patch(Policy, at, { metadata: { ownerReferences: [owner] } }), "spec.failover");
     await refused(
       project.request({ method: "DELETE", path: "/apis/vireo.dev/v2/namespaces/shop/policies" }),
       "spec.failover",

@@ -248,6 +248,8 @@ export interface Hypervisor {
   leftCopies(id: MachineId): Promise<string[]>;
   /** Ends them, and forgets that they were. No-op when there are none. */
   abandonDiskCopies(id: MachineId): Promise<void>;
+  /** Takes this host's credentials out of its QEMU, of a machine that is not being moved. No-op when there are none. */
+  dropCredentials(id: MachineId): Promise<void>;
   /** Calls a migration off; the machine runs on. No-op when there is none. */
   cancelMigration(id: MachineId): Promise<void>;
   /** The ACPI power button; the guest may shut down then. @returns whether it can hear it */

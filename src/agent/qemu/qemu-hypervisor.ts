@@ -31,7 +31,7 @@ import { argumentsOf } from "../../qemu/process.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import { activeLayers, switchLayers } from "../../qemu/snapshot.ts";
 import { dumpMemory } from "../../qemu/standing.ts";
-import type { Tls } from "../../qemu/tls.ts";
+import { dropCredentials, type Tls } from "../../qemu/tls.ts";
 import { readUsage } from "../../qemu/usage.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { flush } from "../../system/durable.ts";
@@ -231,6 +231,10 @@ export class QemuHypervisor implements Hypervisor {
 
   abandonDiskCopies(id: MachineId): Promise<void> {
     return this.#sending.abandonDiskCopies(id);
+  }
+
+  dropCredentials(id: MachineId): Promise<void> {
+    return this.#at.with(id, dropCredentials);
   }
 
   startPostCopy(id: MachineId): Promise<void> {

@@ -440,6 +440,22 @@ describe("encrypted migration", () => {
     // The keys were lent for the moment only.
     expect(existsSync(machines.path("a", here, "tls"))).toBe(false);
     expect(existsSync(machines.path("b", there, "tls"))).toBe(false);
+    // And QEMU keeps them no longer than it is told to.
+    target.close();
+    const keys = async () => {
+      const qmp = await until(() =>
+        Qmp.connect(machines.path("b", there, "s/qmp"), 2000).catch(() => undefined),
+      );
+      const all = await qmp.execute("qom-list", { path: "/objects" }).finally(() => qmp.close());
+      return (Array.isArray(all) ? all.filter(isFields) : []).flatMap(({ name }) => {
+        return String(name).startsWith("tls") ? [name] : [];
+      });
+    };
+    expect(await keys()).toEqual(["tls-peers", "tls-server"]);
+    target = machines.hypervisor("b", as("b"));
+    for (let time = 0; time < 2; time++) await target.dropCredentials(there);
+    target.close();
+    expect(await keys()).toEqual([]);
   });
 
   const [toB, toC] = [migrationsDnsName("b"), migrationsDnsName("c")];

@@ -1,7 +1,7 @@
 /**
  * What there may be of a migration in the QEMU of a machine that nobody wants to move. An agent may have begun to copy the disks, and died or lost the
  * control plane before it could tell, and the order was taken back meanwhile. Looked for at an agent's first look at a machine without an order, and at
- * the first after each order; told before it is removed.
+ * the first after each order; told before it is removed. The credentials of each move, whatever became of it, go without a word.
  */
 import type { Instance } from "../../compute/kinds.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
@@ -11,7 +11,7 @@ import type { Hypervisor } from "../hypervisor.ts";
 import { about, idOf } from "./instance-status.ts";
 
 interface Context {
-  hypervisor: Pick<Hypervisor, "leftCopies" | "abandonDiskCopies">;
+  hypervisor: Pick<Hypervisor, "leftCopies" | "abandonDiskCopies" | "dropCredentials">;
   events: EventRecorder;
   log: Logger;
 }
@@ -39,6 +39,7 @@ export class MigrationLeftovers {
         await events.flushed();
         await hypervisor.abandonDiskCopies(id);
       }
+      await hypervisor.dropCredentials(id);
       this.#settled.add(key);
     } catch (error) {
       // It is looked at again.

@@ -104,6 +104,8 @@ export class PretendHypervisor implements Hypervisor {
     this.#need(id).slowed = true;
   }
 
+  async dropCredentials(): Promise<void> {}
+
   async leftCopies(id: MachineId): Promise<string[]> {
     return this.#need(id).copies ? ["the copies of its disks"] : [];
   }

@@ -92,9 +92,13 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
   const schema: Schema = kind.schema;
   applyDefaults(object, schema);
   const { metadata, apiVersion: _version, kind: _kind, ...rest } = object;
+  const changed = new Map<string, boolean>();
   const isNew = ({ field }: Cause) => {
     const [top = ""] = field.split(/[.[]/, 1);
-    return !old || top === "metadata" || !isDeepStrictEqual(Reflect.get(object, top), Reflect.get(old, top));
+    if (!old || top === "metadata") return true;
+    const known = changed.get(top) ?? !isDeepStrictEqual(Reflect.get(object, top), Reflect.get(old, top));
+    changed.set(top, known);
+    return known;
   };
   const shape = validate(rest, schema);
   setMark(metadata, shape);

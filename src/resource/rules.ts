@@ -13,7 +13,7 @@
 import { Environment } from "@marcbachmann/cel-js";
 import type { Cause } from "./errors.ts";
 import { isFields } from "./fields.ts";
-import { childOf, type Rule, type Schema } from "./schema.ts";
+import { append, childOf, type Rule, type Schema } from "./schema.ts";
 
 const LIMITS = {
   maxAstNodes: 200,
@@ -78,13 +78,13 @@ export function checkRules(value: unknown, old: unknown, schema: Schema, path = 
   if (Array.isArray(value) && schema.items) {
     const { items } = schema;
     for (const [i, item] of value.entries())
-      causes.push(...checkRules(item, itemBefore(item, old, schema), items, `${path}[${i}]`));
+      append(causes, checkRules(item, itemBefore(item, old, schema), items, `${path}[${i}]`));
   }
   if (isFields(value))
     for (const [key, field] of Object.entries(schema.properties ?? {})) {
       const before = isFields(old) && Object.hasOwn(old, key) ? old[key] : undefined;
       if (Object.hasOwn(value, key))
-        causes.push(...checkRules(value[key], before, field, path ? `${path}.${key}` : key));
+        append(causes, checkRules(value[key], before, field, path ? `${path}.${key}` : key));
     }
   return causes;
 }

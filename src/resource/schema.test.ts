@@ -187,6 +187,8 @@ describe("validation", () => {
   it("looks through a list of 300,000 once", () => {
     const keys = Array.from({ length: 300_000 }, (_, i) => `ssh-${i.toString(36)}`);
     expect(validate(keys, Type.Array(Type.String(), AS_SET))).toEqual([]);
+    const same: TObject = Type.Object({ keys: Type.Array(Type.String(), AS_SET) });
+    expect(validate({ keys: keys.fill("ssh-1") }, same)).toHaveLength(keys.length - 1);
   });
 
   it("reports everything that is wrong at once", () => {

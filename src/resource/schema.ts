@@ -79,7 +79,7 @@ export function pruneUnknown(value: unknown, schema: Schema, path = ""): string[
   const unknown: string[] = [];
   for (const key of Object.keys(value)) {
     const known = own(schema, key) ?? values;
-    if (known) unknown.push(...pruneUnknown(value[key], known, join(path, key)));
+    if (known) append(unknown, pruneUnknown(value[key], known, join(path, key)));
     // A type error is reported by validate; an object without properties takes anything only when it says so.
     else {
       unknown.push(join(path, key));
@@ -137,6 +137,11 @@ function matches(pattern: string, value: string): boolean {
 function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? "undefined";
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+}
+
+/** One by one: as arguments of one push there may be too many. */
+export function append<T>(list: T[], more: readonly T[]): void {
+  for (const each of more) list.push(each);
 }
 
 /** Items of a list that are there already, by the whole of them or by their keys. */
@@ -220,9 +225,9 @@ export function validate(value: unknown, schema: Schema, path = ""): Cause[] {
     }
     const { items } = schema;
     for (const [i, item] of value.entries()) {
-      if (items) causes.push(...validate(item, items, `${path}[${i}]`));
+      if (items) append(causes, validate(item, items, `${path}[${i}]`));
     }
-    causes.push(...duplicates(value, schema, path));
+    append(causes, duplicates(value, schema, path));
   }
   if (isFields(value)) {
     for (const key of schema.required ?? [])
@@ -231,7 +236,7 @@ export function validate(value: unknown, schema: Schema, path = ""): Cause[] {
     const values = valuesOf(schema);
     for (const [key, field] of Object.entries(value)) {
       const known = own(schema, key) ?? values;
-      if (known && field !== undefined) causes.push(...validate(field, known, join(path, key)));
+      if (known && field !== undefined) append(causes, validate(field, known, join(path, key)));
     }
   }
   return causes;

@@ -95,7 +95,7 @@ export class Sessions {
     if (id === undefined) return undefined;
     const key = keyOf(id);
     const known = this.#known.get(key);
-    const kept = known && this.#now() - known.readAt < FRESH_MS ? known.kept : await this.#read(key);
+    const kept = known && this.#isFresh(known) ? known.kept : await this.#read(key);
     if (!kept || !this.#isGood(kept))
       throw new ApiError("Unauthorized", "Unauthorized: the session has ended; sign in again");
     return { kept, key };
@@ -116,10 +116,15 @@ export class Sessions {
     return kept !== undefined && kept.expires > this.#now();
   }
 
+  /** Not either what was read later than now: the clock was put right since. */
+  #isFresh({ readAt }: { readAt: number }): boolean {
+    return Math.abs(this.#now() - readAt) < FRESH_MS;
+  }
+
   /** Asked every few seconds of what runs on: answers at once by what is known, and has the store asked for the next time. */
   isStillGood(key: string): boolean {
     const known = this.#known.get(key);
-    if (!known || this.#now() - known.readAt >= FRESH_MS) void this.#read(key).catch(() => {});
+    if (!known || !this.#isFresh(known)) void this.#read(key).catch(() => {});
     return !known || this.#isGood(known.kept);
   }
 

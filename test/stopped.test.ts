@@ -3,6 +3,9 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
+import { deleteObjects } from "../src/cli/delete.ts";
+import { statePaths } from "../src/cli/paths.ts";
+import { Stopped } from "../src/cli/stop-signal.ts";
 import { modify } from "../src/client/client.ts";
 import { GuestCommand } from "../src/compute/guest-commands/kinds.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";
@@ -98,7 +101,16 @@ it("a password of which nobody knows whether it is set is not called set; a prog
   });
 });
 
-it("a deletion", async () => {
+it("a deletion of many deletes no more", async () => {
+  const signal = AbortSignal.abort(new Stopped("SIGINT"));
+  const place = { paths: statePaths(join(stack.folder, "none")), kubeconfig: stack.kubeconfig };
+  const how = { files: [], all: true, yes: true, dryRun: false, ignoreNotFound: false, wait: true };
+  const deletion = deleteObjects(["vm"], { ...place, ...how, timeoutMs: 10_000, signal }, () => {});
+  await expect(deletion).rejects.toThrow("stopped: 0 of 1 are deleted, or being deleted; the others stay");
+  expect(await stack.admin().get(VirtualMachine, db)).toBeDefined();
+});
+
+it("a deletion that is waited for", async () => {
   const client = stack.admin();
   const kept = { name: "kept", namespace: "default" };
   await client.create(VirtualMachine, {

@@ -15,6 +15,7 @@ import {
   readNamed,
   type Session,
 } from "./resources.ts";
+import { stoppedBy } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { untilGone } from "./wait.ts";
 
@@ -64,8 +65,12 @@ export async function deleteObjects(
     throw new UserError(
       `this would delete ${victims.length}:\n${victims.map((victim) => `  ${label(victim)}`).join("\n")}\nnothing was deleted; say --yes when that is meant`,
     );
-  for (const victim of victims) {
-    const { kind, object } = victim;
+  for (const [done, { kind, object }] of victims.entries()) {
+    if (options.signal.aborted)
+      throw stoppedBy(
+        options.signal,
+        `stopped: ${done} of ${victims.length} ${options.dryRun ? "were checked" : "are deleted, or being deleted"}; the others stay`,
+      );
     const { name, namespace, uid } = object.metadata;
     try {
       await session.client.request({

@@ -174,14 +174,10 @@ describe("the launcher says what to install by hand", () => {
 });
 
 describe("with everything in place", () => {
-  it("runs from any folder and through a link, at once", async () => {
+  it("runs from any folder and through a link", async () => {
     const link = join(folder, "link");
     if (!existsSync(link)) symlinkSync(join(ROOT, "vireo"), link);
-    const start = performance.now();
     const { code, stdout } = await run(link, ["--state", "/nowhere", "kubeconfig"]);
-    const ms = performance.now() - start;
     expect([code, stdout]).toEqual([0, "/nowhere/kubeconfig\n"]);
-    // Launcher and Node's start together; the launcher alone is measured by hand (0.12 s).
-    expect(ms).toBeLessThan(3000);
   });
 });

@@ -39,6 +39,6 @@ it.for([
     });
     const threads = () =>
       Number(/^Threads:\s*(\d+)$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]);
-    await expect.poll(threads, { timeout: 30_000 }).toBeGreaterThan(64);
+    await expect.poll(threads, { timeout: 55_000 }).toBeGreaterThan(64);
   },
 );

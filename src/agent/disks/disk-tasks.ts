@@ -110,7 +110,7 @@ export class DiskTasks {
       try {
         const copied = over.aborted ? undefined : await hypervisor.copying(idOf(instance));
         if (!copied) continue;
-        const bytesPerSecond = rate.look(copied.transferredBytes, clock.now().getTime());
+        const bytesPerSecond = rate.look(copied.transferredBytes, clock.elapsed());
         const left = secondsLeft(copied.remainingBytes, bytesPerSecond ?? 0);
         const diskProgress = { id, ...copied, ...(left === undefined ? {} : { secondsLeft: left }) };
         await modify(client, Instance, at(instance), "status", (current) =>

@@ -72,7 +72,7 @@ export class GuestFreeze {
   #unsettled(instance: Instance): void {
     const id = idOf(instance);
     if (this.#unsure.has(id)) return;
-    this.#unsure.set(id, this.#c.clock.now().getTime());
+    this.#unsure.set(id, this.#c.clock.elapsed());
     const message =
       "its guest was asked to freeze its file systems for a snapshot, and does not say that they are thawed again: it is asked until it does";
     this.#c.log.warn("disks.thaw", { machine: id, reason: message });
@@ -101,7 +101,7 @@ export class GuestFreeze {
     if (!(await this.#isThawed(id, ANSWER_MS))) return true;
     this.#begun.delete(id);
     this.#unsure.delete(id);
-    const seconds = Math.round((this.#c.clock.now().getTime() - since) / 1000);
+    const seconds = Math.round((this.#c.clock.elapsed() - since) / 1000);
     const message = `the file systems of its guest are thawed, ${seconds} s after a snapshot`;
     this.#c.events.record(about(instance), "Normal", "GuestThawed", message);
     return false;

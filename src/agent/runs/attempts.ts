@@ -65,6 +65,6 @@ export class Attempts {
   }
 
   #now(): number {
-    return this.#clock.now().getTime();
+    return this.#clock.elapsed();
   }
 }

@@ -149,7 +149,7 @@ export class Lifecycle {
 
   /** Each attempt that fails is an event, at which somebody looks again. */
   async #tryAgain({ id }: MachineState): Promise<void> {
-    const now = this.#c.clock.now().getTime();
+    const now = this.#c.clock.elapsed();
     if (now - (this.#triedAt.get(id) ?? Number.NEGATIVE_INFINITY) < STANDING_RETRY_MS) return;
     this.#triedAt.set(id, now);
     await this.#c.hypervisor.resume(id);

@@ -229,7 +229,7 @@ export class Outgoing {
     const { hypervisor, clock, events } = this.#c;
     const attempt = this.#attempts.of(keyOf(instance));
     attempt.converging ??= new Converging(transfer?.bandwidth !== undefined);
-    const verdict = attempt.converging.look(copies, clock.now().getTime());
+    const verdict = attempt.converging.look(copies, clock.elapsed());
     if (verdict?.do !== "slow") return verdict?.why;
     await hypervisor.slowWrites(idOf(instance), verdict.bytesPerSecond);
     const { sentPerSecond, writtenPerSecond, bytesPerSecond } = verdict;

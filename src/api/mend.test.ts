@@ -25,7 +25,7 @@ const SPECS: Record<string, Record<string, unknown>> = {
     interfaces: [],
     running: true,
   },
-  Migration: { vm: "odd", to: "h1" },
+  Migration: { vm: "odd" },
   Image: { file: "web.qcow2" },
   Host: {},
   Network: { subnet: "10.1.0.0/24" },

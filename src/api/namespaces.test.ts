@@ -133,7 +133,7 @@ it("what an object outside of it owns goes, too: the migration of a plan", async
   const ownerReferences = [{ apiVersion: plan.apiVersion, kind: plan.kind, name, uid }];
   await client.create(Migration, {
     metadata: { name: "plan-1-0", namespace: "shop", ownerReferences },
-    spec: { vm: "web", to: "b", plan: name },
+    spec: { vm: "web", plan: name },
   });
   await remove("shop");
   expect(await namespaces()).toEqual(["default"]);

@@ -114,6 +114,8 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
 
 const readiness = ({ status }: Host) => getCondition(status?.conditions, "Ready")?.status ?? "Unknown";
 
+type Again = { requeueAfterMs?: number } | undefined;
+
 interface Informers {
   vms: Informer<VirtualMachine>;
   instances: Informer<Instance>;
@@ -150,15 +152,19 @@ class VirtualMachineReconciler {
     );
   }
 
-  async reconcile(key: string): Promise<{ requeueAfterMs?: number } | undefined> {
+  async reconcile(key: string): Promise<Again> {
     const vm = this.#informers.vms.get(key);
     const known = this.#instancesByMachine.get(key);
     await removeOrphans(this.#client, vm, known);
     const isKnown = (host: string) => this.#informers.hosts.get(host) !== undefined;
-    const waits = (await letGoOfGoneHosts(this.#client, known, isKnown))
-      ? { requeueAfterMs: ROOM_RETRY_MS }
-      : undefined;
-    if (!vm) return waits;
+    const waits = await letGoOfGoneHosts(this.#client, known, isKnown);
+    const again = vm ? await this.#reconcile(vm, known, key) : undefined;
+    return waits
+      ? { requeueAfterMs: Math.min(again?.requeueAfterMs ?? ROOM_RETRY_MS, ROOM_RETRY_MS) }
+      : again;
+  }
+
+  async #reconcile(vm: VirtualMachine, known: readonly Instance[], key: string): Promise<Again> {
     const instances = instancesOf(vm, known);
     if (vm.metadata.deletionTimestamp) {
       try {
@@ -169,7 +175,7 @@ class VirtualMachineReconciler {
         if (!(error instanceof OddInstance)) throw error;
         return this.#status.writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
       }
-      return waits;
+      return undefined;
     }
     if (instances.length > 0 && !isKept(vm)) {
       // Somebody wrote over it: deleted, it would be gone at once, and its volumes would stay for ever.

@@ -99,3 +99,24 @@ it("an end that could not be told at first is told by a later look", async () =>
   expect((await until("Done")).status?.guestTask).toMatchObject(DONE);
   expect(runs).toBe(1);
 });
+
+it("one whose begin was told, though that seemed to fail, is run at the next look, and not said to have been lost", async () => {
+  let isLost = true;
+  const client = overriding(plane.client, {
+    updateStatus: async (kind, object) => {
+      const written = await plane.client.updateStatus(kind, object);
+      if (isLost) throw new ApiError("Timeout", "the answer was lost");
+      return written;
+    },
+  });
+  const tasks = tasksOf(client);
+  const before = await plane.client.get(Instance, AT);
+  if (!before) throw new Error("no instance");
+  await tasks.step(before);
+  isLost = false;
+  expect(runs).toBe(0);
+  end();
+  await tasks.step(await until("Running"));
+  expect((await until("Done")).status?.guestTask).toMatchObject(DONE);
+  expect(runs).toBe(1);
+});

@@ -25,11 +25,14 @@ interface Context {
 /** Looks that are so old that one of more tasks has ended since are not expected. */
 const MOST_KNOWN = 1000;
 
+/** What this agent knows of a task. Announced: that it runs is being told, and it does not run before. A result: one that could not be told yet. */
+type Known = "announced" | "begun" | "told" | GuestTaskResult;
+
 export class GuestTasks {
   readonly #c: Context;
   readonly #underWay = new Set<string>();
-  /** Those that this agent has begun, the newest last, and what came of those that are over: a look may be older than that, or it could not be told. */
-  readonly #known = new Map<string, GuestTaskResult | undefined>();
+  /** The newest last: a look may be older than what it tells of. */
+  readonly #known = new Map<string, Known>();
 
   constructor(context: Context) {
     this.#c = context;
@@ -49,25 +52,31 @@ export class GuestTasks {
 
   async #do(instance: Instance, task: GuestTask, wasBegun: boolean): Promise<void> {
     const { id } = task;
-    if (this.#known.has(id)) {
-      const result = this.#known.get(id);
-      if (result) await this.#tell(instance, result);
-      return;
-    }
-    if (wasBegun) {
+    const known = this.#known.get(id);
+    if (known === "begun" || known === "told") return;
+    if (known && known !== "announced") return this.#end(instance, known);
+    // Announced, it may have been told, though that seemed to fail.
+    if (wasBegun && !known) {
       const message = "the agent of its host was started anew while it ran; it is not known how it ended";
-      await this.#tell(instance, { id, phase: "Failed", message });
+      return this.#end(instance, { id, phase: "Failed", message });
+    }
+    this.#remember(id, "announced");
+    if (!wasBegun && !(await this.#tell(instance, { id, phase: "Running" }))) {
+      this.#known.delete(id);
       return;
     }
-    if (!(await this.#tell(instance, { id, phase: "Running" }))) return;
-    this.#remember(id, undefined);
-    const result = await this.#run(instance, task);
-    this.#remember(id, result);
-    await this.#tell(instance, result);
+    this.#remember(id, "begun");
+    await this.#end(instance, await this.#run(instance, task));
   }
 
-  #remember(id: string, result: GuestTaskResult | undefined): void {
-    this.#known.set(id, result);
+  async #end(instance: Instance, result: GuestTaskResult): Promise<void> {
+    this.#remember(result.id, result);
+    await this.#tell(instance, result);
+    this.#remember(result.id, "told");
+  }
+
+  #remember(id: string, known: Known): void {
+    this.#known.set(id, known);
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MOST_KNOWN) return;
       this.#known.delete(oldest);
@@ -129,13 +138,15 @@ export class GuestTasks {
    * @returns whether it was told
    */
   async #tell(instance: Instance, guestTask: GuestTaskResult): Promise<boolean> {
+    // Once written it may be there though that seemed to fail: the next try finds it said.
     let isTold = false;
     await modify(this.#c.client, Instance, at(instance), "status", (now) => {
       const said = now.status?.guestTask;
       const isSaid = said?.id === guestTask.id && (said.phase !== "Running" || guestTask.phase === "Running");
-      isTold =
-        now.metadata.uid === instance.metadata.uid && now.spec.guestTask?.id === guestTask.id && !isSaid;
-      return isTold ? { ...now, status: { ...now.status, guestTask } } : undefined;
+      const isAsked = now.metadata.uid === instance.metadata.uid && now.spec.guestTask?.id === guestTask.id;
+      if (isSaid || !isAsked) return undefined;
+      isTold = true;
+      return { ...now, status: { ...now.status, guestTask } };
     });
     return isTold;
   }

@@ -94,6 +94,26 @@ it("a look does not wait for a guest that says nothing, and asks it one thing at
   expect([asked, watch.isAsking(instance), writes]).toEqual([1, true, []]);
 });
 
+it("who waits for its answer, as who keeps its memory does, is told at once that it is there, be it news or not", async () => {
+  answer = async () => [];
+  await look();
+  let answered: (addresses: unknown) => void = () => undefined;
+  answer = () =>
+    new Promise((resolve) => {
+      answered = resolve;
+    });
+  const told = new Promise<void>((resolve) => {
+    nudged = resolve;
+  });
+  await watch.look(instance);
+  expect(watch.isAsking(instance)).toBe(true);
+  // It is asked whether it is ready, then for its addresses.
+  answer = async () => [];
+  answered([]);
+  await told;
+  expect([nudges.at(-1), watch.isAsking(instance)]).toEqual([0, false]);
+});
+
 it("a guest that is not ready in time is asked less and less often, and that is written once", async () => {
   await look();
   expect(nudges).toEqual([500]);

@@ -51,6 +51,8 @@ export class GuestWatch {
   readonly #again: (key: string, delayMs: number) => void;
   /** By run: what it has answered, until somebody looks; "asked" until then. */
   readonly #answers = new Map<string, News | "asked">();
+  /** By run: somebody waits for the answer, whatever it is. */
+  readonly #awaited = new Set<string>();
   /** By run: since when one that was ready does not answer, and when it was last asked; as the clock had elapsed. */
   readonly #silent = new Map<string, { since: number; last: number }>();
 
@@ -81,10 +83,14 @@ export class GuestWatch {
 
   /** Whether its guest has a question to answer. Who keeps its memory waits for that; its instance is looked at then. */
   isAsking(instance: Instance): boolean {
-    return this.#answers.get(idOf(instance)) === "asked";
+    const id = idOf(instance);
+    if (this.#answers.get(id) !== "asked") return false;
+    this.#awaited.add(id);
+    return true;
   }
 
   forget(instance: Instance): void {
+    this.#awaited.delete(idOf(instance));
     this.#answers.delete(idOf(instance));
     this.#silent.delete(idOf(instance));
   }
@@ -110,7 +116,7 @@ export class GuestWatch {
         this.#answers.delete(id);
         const again = answer ? this.#nextMs(instance, answer) : this.#pace.refresh;
         if (answer && again === 0) this.#answers.set(id, answer);
-        this.#again(keyOf(instance), again);
+        this.#again(keyOf(instance), this.#awaited.delete(id) ? 0 : again);
       });
   }
 

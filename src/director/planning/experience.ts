@@ -4,7 +4,7 @@ import type { Estate } from "../estate/estate.ts";
 import { type Experience, round } from "./forecast.ts";
 import { type Effect, endOf, type Plan } from "./kinds.ts";
 
-/** Of those that users asked for, which nobody removes, the newest. */
+/** Of those that users asked for, of which the newest of each machine stay (compute/asked.ts), the newest. */
 const ASKED = 200;
 
 type Timed = [at: number, took: Experience];

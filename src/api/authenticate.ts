@@ -129,7 +129,7 @@ function loginOf(socket: TLSSocket): Login {
   const host = groups.includes(HOSTS) ? hostOfUser(CN) : undefined;
   const by: Proof = {
     expires: Date.parse(certificate.valid_to),
-    ...(host === undefined ? {} : { host: { name: host, after: Number(certificate.subject.OU ?? 0) } }),
+    ...(host === undefined ? {} : { host: { name: host, revision: Number(certificate.subject.OU ?? 0) } }),
   };
   return authenticated({ user: { name: CN, groups }, by });
 }

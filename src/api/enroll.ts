@@ -74,10 +74,10 @@ export async function enroll(exchange: Exchange, pki: Pki, takenOut: TakenOut | 
       );
   }
   // Renewed, it is no newer than it was: the host may be taken out just now.
-  const after = renews && exchange.by.host ? exchange.by.host.after : await takenOut?.times(name);
+  const revision = renews && exchange.by.host ? exchange.by.host.revision : await takenOut?.revision();
   const certificate = use
     ? await pki.signMigrations(name, csr)
-    : await pki.signHost(name, csr, addresses, after);
+    : await pki.signHost(name, csr, addresses, revision);
   await sendValue(exchange, 201, { certificate, ca: pki.ca });
   return name;
 }

@@ -6,8 +6,8 @@
  *   tokens.json              hashes of bearer and bootstrap tokens
  *   secrets.key              what Secrets are sealed with in the store: {current, keys: {ID: base64}}; keys are added, never changed
  *
- * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts, and OU=N if they come in after they
- * were taken out N times (taken-out.ts). For the streams between
+ * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts, and OU=N: the store's
+ * revision when they enrolled (taken-out.ts). For the streams between
  * hosts each has another one, CN=system:host:NAME, O=system:migrations, which QEMU processes are lent and by which nobody logs in.
  */
 import { createPrivateKey, hkdfSync, randomBytes } from "node:crypto";
@@ -146,10 +146,10 @@ export class Pki {
 
   /**
    * The certificate of a host: it logs its agent in, and answers control planes (so it is a server's, too).
-   * @param after how often the host had been taken out when it enrolled
+   * @param revision the store's when the host enrolled; 0: not told
    * @throws ApiError BadRequest for a wrong name, address or request
    */
-  async signHost(name: string, csr: string, addresses: readonly string[], after = 0): Promise<string> {
+  async signHost(name: string, csr: string, addresses: readonly string[], revision = 0): Promise<string> {
     checkHostName(name);
     for (const address of addresses)
       if (!isIP(address))
@@ -158,7 +158,7 @@ export class Pki {
       subject: {
         commonName: hostUser(name),
         organizations: [HOSTS],
-        ...(after > 0 ? { unit: String(after) } : {}),
+        ...(revision > 0 ? { unit: String(revision) } : {}),
       },
       names: [hostDnsName(name), ...addresses],
       usage: ["client", "server"],

@@ -2,11 +2,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type EnrolOptions, enrol, type HostCredentials } from "../agent/enrol.ts";
 import { HttpClient } from "../client/http.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
+import { backupLines, readBackup, restoreEntries } from "../store/backup.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { createSigningRequest } from "./certificates.ts";
 import { writeEnrolment } from "./kubeconfig.ts";
@@ -97,20 +99,52 @@ it("is known to other control planes on the same store, and after a restart", as
   const folder = mkdtempSync(join(tmpdir(), "vireo-taken-out-"));
   const store = await openSqliteStore(join(folder, "store.sqlite"));
   const [one, other] = [await TakenOut.open(store), await TakenOut.open(store)];
-  const host = { name: "a", after: 0 };
+  const host = { name: "a", revision: await one.revision() };
   expect(other.isIn(host)).toBe(true);
   const takeBack = await one.takeOut("a");
-  expect([one.isIn(host), other.isIn(host), other.isIn({ name: "a", after: 1 })]).toEqual([
+  const again = { name: "a", revision: await other.revision() };
+  expect([one.isIn(host), other.isIn(host), one.isIn(again), other.isIn(again)]).toEqual([
     false,
     false,
     true,
+    true,
   ]);
-  expect(await other.times("a")).toBe(1);
+  expect(one.isIn({ name: "b", revision: 0 })).toBe(true);
   expect((await TakenOut.open(store)).isIn(host)).toBe(false);
   await takeBack();
   expect([one.isIn(host), other.isIn(host)]).toEqual([true, true]);
   await Promise.all([one.takeOut("a"), other.takeOut("a")]);
-  expect(await one.times("a")).toBe(2);
+  expect(one.isIn(again)).toBe(false);
   await store.close();
+  rmSync(folder, { recursive: true });
+});
+
+it("is out by what it had when its Host is deleted after a backup from before was restored", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-taken-out-"));
+  const open = (name: string) => openSqliteStore(join(folder, name));
+  const store = await open("first.sqlite");
+  let takenOut = await TakenOut.open(store);
+  const enrolled = async () => ({ name: "a", revision: await takenOut.revision() });
+  const first = await enrolled();
+  await takenOut.takeOut("b");
+  const inAgain = { name: "b", revision: await takenOut.revision() };
+  const lines: string[] = [];
+  for await (const line of backupLines(store, { time: "2026-01-01T00:00:00Z", version: "1", files: {} }))
+    lines.push(line.trimEnd());
+  await takenOut.takeOut("a");
+  const second = await enrolled();
+  await store.close();
+
+  const empty = await open("restored.sqlite");
+  await restoreEntries(empty, await readBackup(Readable.from(lines)));
+  await empty.close();
+  const restored = await open("restored.sqlite");
+  takenOut = await TakenOut.open(restored);
+  expect([first, second, inAgain].map((each) => takenOut.isIn(each))).toEqual([true, true, true]);
+  expect(takenOut.isIn({ name: "b", revision: first.revision })).toBe(false);
+  await takenOut.takeOut("a");
+  expect([first, second].map((each) => takenOut.isIn(each))).toEqual([false, false]);
+  expect(takenOut.isIn(await enrolled())).toBe(true);
+  await restored.close();
   rmSync(folder, { recursive: true });
 });

@@ -1,8 +1,10 @@
 /**
  * Hosts that were taken out: their Host was deleted, and the certificates that they had count no more, though they are good for a year. No list of certificates is
- * kept for it: each says how often its host had been taken out when it enrolled (OU; none: never), which a renewed one says as the one before, and the store has how
- * often each was. So clocks do not matter. A host comes in again by a token.
+ * kept for it: each says which revision the store had when its host enrolled (OU), which a renewed one says as the one before, and the store has the revision at which
+ * each was taken out last. So clocks do not matter, and a restored backup neither, which may not know of enrolments since: revisions never go back, counts would. A host
+ * comes in again by a token.
  */
+import { isFields } from "../resource/fields.ts";
 import { GROUP, type Kind } from "../resource/kind.ts";
 import { CompareFailed, OutcomeUnknown, type Store } from "../store/store.ts";
 import type { Service } from "./service.ts";
@@ -12,19 +14,19 @@ const PREFIX = "hoststakenout/";
 /** What a host's certificate says of it. */
 export interface Enrolled {
   name: string;
-  /** How often it had been taken out before. */
-  after: number;
+  /** The store's revision when it enrolled; 0: the certificate does not say. */
+  revision: number;
 }
 
-const countIn = (value: string | undefined): number => {
-  const count: unknown = value === undefined ? 0 : JSON.parse(value);
-  return typeof count === "object" && count !== null && "times" in count ? Number(count.times) : 0;
+const revisionIn = (value: string): number => {
+  const read: unknown = JSON.parse(value);
+  return isFields(read) ? Number(read.revision ?? 0) : 0;
 };
 
 export class TakenOut {
   readonly #store: Store;
-  /** By host: as this control plane knows it. */
-  readonly #times = new Map<string, number>();
+  /** By host: the last revision that is too old for it to be in, as this control plane knows it. */
+  readonly #revisions = new Map<string, number>();
   #stop: () => void = () => {};
 
   private constructor(store: Store) {
@@ -46,17 +48,20 @@ export class TakenOut {
   }
 
   #learn(key: string, value: string | undefined): void {
-    this.#times.set(key.slice(PREFIX.length), countIn(value));
+    const name = key.slice(PREFIX.length);
+    if (value === undefined) this.#revisions.delete(name);
+    else this.#revisions.set(name, revisionIn(value));
   }
 
   /** Cheap: it is asked at each request of a host. */
-  isIn({ name, after }: Enrolled): boolean {
-    return after >= (this.#times.get(name) ?? 0);
+  isIn({ name, revision }: Enrolled): boolean {
+    const takenOut = this.#revisions.get(name);
+    return takenOut === undefined || revision > takenOut;
   }
 
-  /** As the store has it, whichever control plane wrote it. */
-  async times(name: string): Promise<number> {
-    return countIn((await this.#store.get(PREFIX + name))?.value);
+  /** What a host that enrols now is to be known by: whoever was taken out before, at whichever control plane, is in by it. */
+  revision(): Promise<number> {
+    return this.#store.latest();
   }
 
   /** From now on the host's certificates count no more. @returns takes that back */
@@ -64,7 +69,8 @@ export class TakenOut {
     const key = PREFIX + name;
     for (;;) {
       const before = await this.#store.get(key);
-      const value = JSON.stringify({ times: countIn(before?.value) + 1 });
+      // Who enrols after this is written has a higher one, as the writing raises it.
+      const value = JSON.stringify({ revision: await this.#store.latest() });
       try {
         const { revision } = await this.#store.commit({ key, value, expected: before?.revision ?? 0 });
         return async () => {

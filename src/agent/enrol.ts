@@ -129,7 +129,10 @@ async function enrolByToken(options: EnrolOptions): Promise<HostCredentials> {
   return readCredentials(directory);
 }
 
-/** That the control plane does not let this host in by its certificate, though it has not run out: the host was taken out. Undefined also when it does not answer. */
+/**
+ * That the control plane does not let this host in by its certificate because it was taken out. Undefined also when it does not answer, and for other refusals (its clock
+ * is wrong): those may pass, and machines are looked after meanwhile.
+ */
 async function refusalOf(
   { url }: EnrolOptions,
   { ca, cert, key }: HostCredentials,
@@ -141,7 +144,10 @@ async function refusalOf(
     await client.raw("GET", "/api");
     return undefined;
   } catch (error) {
-    return isApiError(error, "Unauthorized") ? error : undefined;
+    const isTakenOut =
+      isApiError(error, "Unauthorized") &&
+      error.details.causes?.some(({ reason }) => reason === "HostTakenOut");
+    return isTakenOut ? error : undefined;
   } finally {
     client.close();
   }

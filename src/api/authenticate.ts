@@ -1,7 +1,7 @@
 /** Who is asking: by bearer token (ours, or an OIDC provider's), by the session of a browser, or by TLS client certificate. */
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, type StatusDetails } from "../resource/errors.ts";
 import { hostOfUser, MIGRATIONS } from "../resource/host-name.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
 import { HOSTS } from "./pki.ts";
@@ -28,8 +28,8 @@ export interface Known {
   takenOut: TakenOut | undefined;
 }
 
-const refused = (what: string, options?: ErrorOptions) =>
-  new ApiError("Unauthorized", `Unauthorized: ${what}`, {}, options);
+const refused = (what: string, options?: ErrorOptions, details: StatusDetails = {}) =>
+  new ApiError("Unauthorized", `Unauthorized: ${what}`, details, options);
 
 /**
  * @returns ANONYMOUS when no credentials were shown
@@ -96,6 +96,12 @@ async function byToken(
   }
 }
 
+/** Its agent looks for the cause: by it, and by no other refusal, it gives its certificate up (agent/enrol.ts). */
+function takenOut(name: string): ApiError {
+  const message = `host ${name} was taken out (its Host was deleted) after it had got this certificate; to have it back, enrol it again: \`vireo enrol FILE\` on the control plane's machine, then start its agent with that file`;
+  return refused(message, {}, { causes: [{ field: "", reason: "HostTakenOut", message }] });
+}
+
 const NOBODY: Login = { user: ANONYMOUS, by: {} };
 /** Of connections: what they were made with is read once. */
 const logins = new WeakMap<TLSSocket, Login>();
@@ -105,10 +111,7 @@ function byCertificate({ socket }: IncomingMessage, known: Known): Login {
   const login = logins.get(socket) ?? loginOf(socket);
   logins.set(socket, login);
   const { host } = login.by;
-  if (host && known.takenOut?.isIn(host) === false)
-    throw refused(
-      `host ${host.name} was taken out (its Host was deleted) after it had got this certificate; to have it back, enrol it again: \`vireo enrol FILE\` on the control plane's machine, then start its agent with that file`,
-    );
+  if (host && known.takenOut?.isIn(host) === false) throw takenOut(host.name);
   // A connection may live on for longer than the certificate by which it was made.
   if (login !== NOBODY && (!socket.authorized || !isStillGood(login.by, known)))
     throw refused("the client certificate is not valid for this control plane");

@@ -1,5 +1,5 @@
 /** A host that was taken out, at a real API server: its certificates count no more until it enrols again. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -63,6 +63,7 @@ it("is refused by all certificates that it had, and comes in again by a token", 
     const error = await failure(ask(agent));
     expect(error.reason).toBe("Unauthorized");
     expect(error.message).toMatch(TAKEN_OUT);
+    expect(error.details.causes).toMatchObject([{ reason: "HostTakenOut" }]);
   }
   await watching;
   expect((await admin.list(Host)).items).toEqual([]);
@@ -85,6 +86,20 @@ it("cannot start its agent without another file, and is told so", async () => {
   const started = enrol(enrolment);
   await expect(started).rejects.toThrow(TAKEN_OUT);
   await expect(started).rejects.toThrow(/it cannot be read .* make one with `vireo enrol FILE`/);
+});
+
+it("keeps its certificate when it is refused for another reason", async () => {
+  const kept = await enrol(enrolment);
+  rmSync(enrolment.enrolmentFile);
+  // A control plane with another CA, which trusts none of this one's certificates, though the host trusts it.
+  await using other = await startApiStack();
+  const ca = kept.ca + other.pki.ca;
+  writeFileSync(join(enrolment.stateFolder, "tls", "ca-cert.pem"), ca);
+  const { cert, key } = kept;
+  const refused = other.client({ cert, key });
+  const error = await failure(refused.list(Host));
+  expect(error.message).toBe("Unauthorized: the client certificate is not valid for this control plane");
+  expect(await enrol({ ...enrolment, url: [other.server.url] })).toEqual({ ...kept, ca });
 });
 
 it("stays in when its deletion is refused, or only tried", async () => {

@@ -16,6 +16,7 @@ export interface Cause {
     | "FieldValueDuplicate"
     | "FieldManagerConflict"
     | "NamespaceTerminating"
+    | "HostTakenOut"
     | "ResourceVersionTooLarge";
   message: string;
 }

@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 async function close(): Promise<void> {
   for (const { store, operations } of servers) {
-    operations.close();
+    await operations.close();
     await store.close();
   }
 }

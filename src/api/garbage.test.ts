@@ -151,7 +151,7 @@ describe("what an owner leaves behind", () => {
     // As if the process had died right after the owner's end was durable.
     const key = "machines/default/owner";
     const entry = await stack.store.get(key);
-    stack.operations.close();
+    await stack.operations.close();
     await stack.store.commit({ key, expected: entry?.revision ?? 0, value: undefined });
     await stack.restart();
     expect(await names()).toEqual([]);

@@ -8,8 +8,10 @@
  * A namespace is an owner of all that is in it, always deleted in the foreground.
  *
  * It works right after each deletion, and once over everything at start: a crash between an owner's end and that of its
- * dependents leaves nothing behind. An object that cannot be deleted does not stop the work for the others.
+ * dependents leaves nothing behind. An object that cannot be deleted does not stop the work for the others. What in a namespace was
+ * refused may go once something else has gone: that is tried beside the requests, none of which waits for it.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Kind } from "../resource/kind.ts";
 import type { OwnerReference, Resource } from "../resource/object.ts";
 import { type Cache, type Cached, pluralOf } from "./cache.ts";
@@ -21,6 +23,11 @@ export const FOREGROUND = "foregroundDeletion";
 /** Finalizers that say how to propagate; a client may not keep an object by them. */
 export const PROPAGATION_FINALIZERS: readonly string[] = [FOREGROUND, "orphan"];
 
+/** From the end of an object until what is left of its namespace is tried again: for all that go meanwhile at once. */
+const AGAIN_MS = 300;
+/** So many objects of a namespace are deleted at once: their writes share a group commit, and those of others get their turn in between. */
+const AT_ONCE = 32;
+
 const COLLECTOR = { name: "system:garbage-collector", groups: ["system:masters"] };
 
 export class GarbageCollector {
@@ -29,8 +36,9 @@ export class GarbageCollector {
   readonly #byPlural: ReadonlyMap<string, Kind>;
   readonly #types: ReadonlySet<string>;
   readonly #namespaces: Namespaces;
-  /** Namespaces whose contents are being deleted; again: something has gone since. */
-  readonly #emptying = new Map<string, "once" | "again">();
+  /** Namespaces whose contents are tried again; again: something has gone since that began. */
+  readonly #emptying = new Map<string, { again: boolean; over: Promise<void> }>();
+  readonly #stop = new AbortController();
 
   constructor(
     service: Pick<Service, "delete" | "patch">,
@@ -76,9 +84,15 @@ export class GarbageCollector {
     }
     const namespace = this.#namespaces.waitingFor(object);
     if (!namespace) return;
+    await this.#goOn(namespace);
     // What was refused because of this one (a machine of which it is a clone) may go now.
-    await this.#empty(namespace.object.metadata.name);
-    await this.#goOn(this.#namespaces.waitingFor(object) ?? namespace);
+    this.#emptyBeside(object);
+  }
+
+  /** Begins nothing more, and waits for what it has begun by itself. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([...this.#emptying.values()].map(({ over }) => over));
   }
 
   /** Deletes the object when none of its owners is there any more, else takes the missing ones out of its references. */
@@ -92,7 +106,7 @@ export class GarbageCollector {
 
   /** The dependents of an owner that is deleted in the foreground. */
   async deleteDependents(owner: Resource): Promise<void> {
-    if (isNamespaceObject(owner)) return this.#empty(owner.metadata.name);
+    if (isNamespaceObject(owner)) return this.#deleteContents(owner.metadata.name);
     const { uid = "" } = owner.metadata;
     await Promise.all(
       this.#cache.ownedBy(uid).map((dependent) => {
@@ -104,16 +118,35 @@ export class GarbageCollector {
     );
   }
 
-  /** Deletes all that is in a namespace, and again what is left for as long as something goes; once at a time, whoever asks. */
-  async #empty(namespace: string): Promise<void> {
-    const isUnderWay = this.#emptying.has(namespace);
-    this.#emptying.set(namespace, "again");
-    if (isUnderWay) return;
-    while (this.#emptying.get(namespace) === "again") {
-      this.#emptying.set(namespace, "once");
-      await this.#deleteContents(namespace);
+  /** Deletes what is left in the namespace of an object that has gone, and again for as long as something goes; whoever asks meanwhile is served by that. */
+  #emptyBeside(gone: Resource): void {
+    const { namespace } = gone.metadata;
+    if (!namespace || this.#stop.signal.aborted || !this.#namespaces.waitingFor(gone)) return;
+    const underWay = this.#emptying.get(namespace);
+    if (underWay) {
+      underWay.again = true;
+      return;
     }
-    this.#emptying.delete(namespace);
+    const state = { again: true, over: Promise.resolve() };
+    this.#emptying.set(namespace, state);
+    state.over = this.#emptyWhile(state, namespace, gone);
+  }
+
+  async #emptyWhile(state: { again: boolean }, namespace: string, gone: Resource): Promise<void> {
+    try {
+      while (state.again) {
+        await sleep(AGAIN_MS, undefined, { signal: this.#stop.signal });
+        state.again = false;
+        // Another one may have its name by now.
+        if (this.#namespaces.waitingFor(gone)) await this.#deleteContents(namespace);
+        const waiting = this.#namespaces.waitingFor(gone);
+        if (waiting) await this.#goOn(waiting);
+      }
+    } catch {
+      // ended by close(): the sweep comes back to it
+    } finally {
+      this.#emptying.delete(namespace);
+    }
   }
 
   /** What has owners in the same namespace goes with them, in their way. */
@@ -124,7 +157,8 @@ export class GarbageCollector {
       ({ object: { metadata } }) =>
         !metadata.deletionTimestamp && !metadata.ownerReferences?.some(({ uid }) => uids.has(uid)),
     );
-    await Promise.all(due.map((cached) => this.#delete(cached, "Background")));
+    for (let from = 0; from < due.length && !this.#stop.signal.aborted; from += AT_ONCE)
+      await Promise.all(due.slice(from, from + AT_ONCE).map((cached) => this.#delete(cached, "Background")));
   }
 
   /** Everything that a crash may have left half done. */
@@ -198,6 +232,7 @@ export class GarbageCollector {
 
   /** One object that is gone already, has changed meanwhile or is refused does not stop the others; the sweep comes back to it. */
   async #quietly(act: () => Promise<unknown>): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     try {
       await act();
     } catch {

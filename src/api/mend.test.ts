@@ -45,7 +45,7 @@ beforeEach(async () => {
   store = await openSqliteStore(join(folder, "store.db"));
 });
 afterEach(async () => {
-  operations.close();
+  await operations.close();
   await store.close();
   rmSync(folder, { recursive: true });
 });

@@ -83,7 +83,7 @@ it("no object is left without its namespace, made through one server while anoth
   }
   expect(refused).toBeGreaterThan(0);
   for (const { operations, store } of servers) {
-    operations.close();
+    await operations.close();
     await store.close();
   }
   await cluster.stop();

@@ -7,7 +7,9 @@ import { VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { Plan } from "../director/planning/kinds.ts";
 import { KINDS } from "../kinds.ts";
-import { register } from "../resource/kind.ts";
+import { type Lookup, register } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { overlay } from "../store/overlay.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { LocalClient } from "./local.ts";
@@ -28,7 +30,7 @@ async function open(kinds = [NAMESPACE, register(Machine)]) {
   client = new LocalClient(operations);
 }
 async function close() {
-  operations.close();
+  await operations.close();
   await store.close();
 }
 beforeEach(async () => {
@@ -168,8 +170,80 @@ it("what may not go before something else is deleted when that has gone: a machi
   await destroyed("one");
   expect(await deleted()).toEqual(["two"]);
   await destroyed("two");
-  expect(await deleted()).toEqual(["base"]);
+  await expect.poll(deleted).toEqual(["base"]);
   await destroyed("base");
+  expect(await namespaces()).toEqual(["default"]);
+});
+
+/** In namespace shop, which is deleted, `second` is refused for as long as `first` is there; the store holds up the deletion of `second` until `release`. */
+async function refusedMeanwhile() {
+  await close();
+  const inner = await openSqliteStore(join(folder, "store.sqlite"));
+  const held = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const commits: string[] = [];
+  store = overlay(inner, {
+    commit: async (write) => {
+      commits.push(write.key);
+      if (write.key === "machines/shop/second" && write.value === undefined) {
+        held.resolve();
+        await release.promise;
+      }
+      return inner.commit(write);
+    },
+  });
+  const admitDelete = ({ metadata }: Resource, lookup: Lookup) =>
+    metadata.name === "second" &&
+    lookup.list(Machine, "shop").some((other) => other.metadata.name === "first")
+      ? "first is there"
+      : undefined;
+  operations = await Operations.open(store, [NAMESPACE, register(Machine, { admitDelete })]);
+  client = new LocalClient(operations);
+  await create("shop");
+  await make("first", "shop", ["example.com/wait"]);
+  await make("second", "shop");
+  await remove("shop");
+  const at = { name: "first", namespace: "shop" };
+  return {
+    commits,
+    held: held.promise,
+    release: release.resolve,
+    endFirst: () => client.patch(Machine, at, { metadata: { finalizers: null } }),
+  };
+}
+
+it("who takes away what others waited for is answered before they are deleted", async () => {
+  const { held, release, endFirst } = await refusedMeanwhile();
+  await endFirst();
+  await held;
+  expect(await namespaces()).toEqual(["default", "shop"]);
+  release();
+  await expect.poll(namespaces).toEqual(["default"]);
+});
+
+it("closing waits for what is being deleted in a namespace, begins nothing more, and the next start goes on", async () => {
+  const { commits, held, release, endFirst } = await refusedMeanwhile();
+  await endFirst();
+  await held;
+  const closing = operations.close();
+  commits.push("closing");
+  release();
+  await closing;
+  expect(await store.get("machines/shop/second")).toBeUndefined();
+  expect(commits.at(-1)).toBe("closing");
+  expect(await store.get("namespaces/shop")).toBeDefined();
+  await store.close();
+  await open();
+  expect(await namespaces()).toEqual(["default"]);
+});
+
+it("closing does not wait until it is time to try again", async () => {
+  const { commits, endFirst } = await refusedMeanwhile();
+  await endFirst();
+  await operations.close();
+  expect(commits.at(-1)).toBe("machines/shop/first");
+  await store.close();
+  await open();
   expect(await namespaces()).toEqual(["default"]);
 });
 

@@ -375,5 +375,5 @@ it("while the disk is full it starts, shows what there is, and tells at once tha
   expect(error).toMatchObject({ reason: "ServiceUnavailable", details: {} });
   expect(error.message).toBe("the store cannot write: its disk is full. Nothing was changed");
   expect(error.details.retryAfterSeconds).toBeUndefined();
-  started.close();
+  await started.close();
 });

@@ -96,7 +96,9 @@ export class Operations implements Service {
     return operations;
   }
 
-  close(): void {
+  /** Waits for what it deletes by itself; it writes nothing more then. */
+  async close(): Promise<void> {
+    await this.#garbage.close();
     this.#cache.close();
   }
 

@@ -20,7 +20,7 @@ beforeEach(async () => {
   store = await openSqliteStore(join(folder, "store.sqlite"));
 });
 afterEach(async () => {
-  for (const operations of opened) operations.close();
+  for (const operations of opened) await operations.close();
   opened = [];
   await store.close();
   rmSync(folder, { recursive: true, force: true });

@@ -35,7 +35,7 @@ it("are brought up to the kinds by several servers that start at once", async ()
   for (const server of servers) {
     const { items } = await server.list(machineKind, {});
     expect(items.map(({ spec }) => spec)).toEqual(Array(20).fill({ memory: "64Mi", mode: "a" }));
-    server.close();
+    await server.close();
   }
 });
 

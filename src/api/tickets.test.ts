@@ -71,6 +71,6 @@ describe("a ticket", () => {
     const { ticket } = await tickets.issue({ user: USER, by: BY }, PATH, "uid-1");
     await tickets.use(ticket, PATH);
     expect(operations.invalid).toEqual([]);
-    operations.close();
+    await operations.close();
   });
 });

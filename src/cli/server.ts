@@ -220,7 +220,7 @@ export async function server(
   await api.close();
   takenOut.close();
   audit.close();
-  service.close();
+  await service.close();
   await store.close();
   await announced;
   await stopTracing();

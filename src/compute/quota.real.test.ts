@@ -64,7 +64,7 @@ it("two servers on one store let in no more than fits, while the quota's status 
   stop.abort();
   await running;
   for (const { operations, store } of servers) {
-    operations.close();
+    await operations.close();
     await store.close();
   }
 });

@@ -40,7 +40,7 @@ export class Server {
       died,
       kill: async () => {
         onDeath();
-        operations.close();
+        await operations.close();
         await store.close();
       },
     };

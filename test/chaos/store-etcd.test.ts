@@ -49,7 +49,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const { api, operations, store } of servers) {
     await api.close();
-    operations.close();
+    await operations.close();
     await store.close();
   }
   servers = [];

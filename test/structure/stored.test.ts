@@ -33,11 +33,11 @@ it.each(files)("%s is opened whole; opened again, nothing is written", async (fi
     expect((await once.list(kind, {})).items, kind.plural).toHaveLength(
       entries.filter(({ key }) => key.startsWith(`${kind.plural}/`)).length,
     );
-  once.close();
+  await once.close();
   const revision = store.revision();
   const twice = await Operations.open(store, KINDS);
   expect(store.revision()).toBe(revision);
-  twice.close();
+  await twice.close();
   await store.close();
   rmSync(folder, { recursive: true });
 });
@@ -59,7 +59,7 @@ it("rules of policies have become expressions", async () => {
       preferred: [{ rule: 'host.memory.bytes >= quantity("64Gi")', weight: 10 }],
     },
   });
-  operations.close();
+  await operations.close();
   await store.close();
   rmSync(folder, { recursive: true });
 });

@@ -102,12 +102,12 @@ export async function openMachines(check?: Kind<Machine>["check"], now?: () => D
         spec: spec ?? { memory: "64Mi" },
       }),
     async restart(rules) {
-      stack.operations.close();
+      await stack.operations.close();
       await stack.store.close();
       Object.assign(stack, await open(rules));
     },
     async remove() {
-      stack.operations.close();
+      await stack.operations.close();
       await stack.store.close();
       rmSync(folder, { recursive: true, force: true });
     },

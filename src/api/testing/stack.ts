@@ -88,7 +88,7 @@ export async function startApiStack({
       for (const each of clients) each.close();
       await server.close();
       takenOut.close();
-      service.close();
+      await service.close();
       await store.close();
       rmSync(folder, { recursive: true, force: true });
     },

@@ -30,7 +30,7 @@ export async function openControlPlane(): Promise<TestControlPlane> {
     store,
     idle: () => store.get("idle"),
     close: async () => {
-      operations.close();
+      await operations.close();
       await store.close();
       rmSync(folder, { recursive: true, force: true });
     },

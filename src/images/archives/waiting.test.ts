@@ -50,7 +50,7 @@ beforeEach(async () => {
 afterEach(async () => {
   stop.abort();
   await ended;
-  operations.close();
+  await operations.close();
   await plane.close();
   rmSync(folder, { recursive: true, force: true });
 });

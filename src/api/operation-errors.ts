@@ -2,7 +2,7 @@
 import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { NotWritten, OutcomeUnknown, Unavailable } from "../store/store.ts";
+import { NotWritten, OutcomeUnknown, Unavailable, WritesForbidden } from "../store/store.ts";
 import { preconditionFailed } from "./overwrite.ts";
 import { resourceName } from "./prepare.ts";
 import type { DeleteRequest } from "./service.ts";
@@ -26,10 +26,10 @@ export function storeError(error: unknown): unknown {
       { retryAfterSeconds: 1 },
       { cause: error },
     );
-  if (error instanceof NotWritten)
+  if (error instanceof NotWritten || error instanceof WritesForbidden)
     return new ApiError(
       "ServiceUnavailable",
-      `the store cannot write: ${error.message}. Nothing was changed`,
+      `${error instanceof NotWritten ? "the store cannot write: " : ""}${error.message}. Nothing was changed`,
       // No time to come again: it takes somebody to make room, and who repeats it meanwhile loads what fails.
       {},
       { cause: error },

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
 import { overlay } from "../store/overlay.ts";
-import { NotWritten } from "../store/store.ts";
+import { NotWritten, WritesForbidden } from "../store/store.ts";
 import type { LocalClient } from "./local.ts";
 import { Operations } from "./operations.ts";
 import {
@@ -375,5 +375,15 @@ it("while the disk is full it starts, shows what there is, and tells at once tha
   expect(error).toMatchObject({ reason: "ServiceUnavailable", details: {} });
   expect(error.message).toBe("the store cannot write: its disk is full. Nothing was changed");
   expect(error.details.retryAfterSeconds).toBeUndefined();
+  await started.close();
+});
+
+it("what something else than the store forbids is refused in the words of that", async () => {
+  const forbid = () => Promise.reject(new WritesForbidden("the audit log cannot be written"));
+  const started = await Operations.open(overlay(stack.store, { commit: forbid }), [machineKind]);
+  const body = { metadata: { name: "a" }, spec: { memory: "64Mi" } };
+  const error = await failure(started.create(machineKind, "default", body, { user }));
+  expect(error).toMatchObject({ code: 503, details: {} });
+  expect(error.message).toBe("the audit log cannot be written. Nothing was changed");
   await started.close();
 });

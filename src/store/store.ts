@@ -69,6 +69,8 @@ export class Compacted extends Error {
 export class Unavailable extends Error {}
 /** The store's disk is full, or fails: nothing was changed, and all of it can still be read. Its message is for users: what is wrong, and what helps. */
 export class NotWritten extends Error {}
+/** Something else than the store forbids it for now: nothing was changed. Its message is for users, too. */
+export class WritesForbidden extends Error {}
 /** The connection was lost after a write was sent. */
 export class OutcomeUnknown extends Error {}
 

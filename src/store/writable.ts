@@ -1,10 +1,10 @@
 /** Whether the store takes writes: told when that changes, to the log and to whoever asks whether all is well. */
 import { overlay } from "./overlay.ts";
-import { NotWritten, type Store } from "./store.ts";
+import { NotWritten, type Store, WritesForbidden } from "./store.ts";
 
 /**
  * @param tell what is wrong since now, for users; undefined: nothing any more.
- * @param blocked why nothing may be written now although the store itself could
+ * @param blocked why nothing may be written now although the store itself could: it is not told as the store's trouble
  * @returns the store, and what is wrong now
  */
 export function writableStore(
@@ -31,7 +31,7 @@ export function writableStore(
   const store = overlay(inner, {
     commit: (write) => {
       const why = blocked();
-      return looked(why === undefined ? inner.commit(write) : Promise.reject(new NotWritten(why)));
+      return why === undefined ? looked(inner.commit(write)) : Promise.reject(new WritesForbidden(why));
     },
     compact: (revision) => looked(inner.compact(revision)),
   });

@@ -14,6 +14,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeSync,
 } from "node:fs";
 import { createLogger, type Logger } from "../reconcile/log.ts";
 
@@ -23,34 +24,55 @@ export const LOG_FILE = "VIREO_LOG_FILE";
 const MAX_BYTES = 16 * 2 ** 20;
 /** FILE.1 is the newest of them. */
 const OLDER = 3;
+/** Of a full one that cannot be kept stays such a part: the last MiB. */
+const KEPT = 16;
 
 /** A logger to stderr, which keeps its file small when that is one of ours. */
 export function ownLogger(component: string, maxBytes = MAX_BYTES): Logger {
   const file = process.env[LOG_FILE];
-  return createLogger(component, (line) => {
+  const log = createLogger(component, (line) => {
     process.stderr.write(line);
-    if (file !== undefined) keepSmall(file, maxBytes);
+    const error = file === undefined ? undefined : keepSmall(file, maxBytes);
+    if (error !== undefined)
+      log.warn("log.dropped", {
+        error,
+        why: "the full log could not be kept as a file of its own: only its end is left; make room on its file system",
+      });
   });
+  return log;
 }
 
-function keepSmall(file: string, maxBytes: number): void {
+/** @returns why what was in the file could not be kept, but for its end */
+function keepSmall(file: string, maxBytes: number): unknown {
   const { size, dev, ino } = fstatSync(process.stderr.fd);
-  if (size < maxBytes) return;
+  if (size < maxBytes) return undefined;
   try {
     const there = statSync(file);
-    if (there.dev !== dev || there.ino !== ino) return;
+    if (there.dev !== dev || there.ino !== ino) return undefined;
   } catch {
-    return; // somebody took it away, or it is another's, who was started by hand
+    return undefined; // somebody took it away, or it is another's, who was started by hand
   }
+  const fresh = `${file}.new`;
   try {
+    // The older ones stay as they are until there is one more.
+    copyFileSync(file, fresh);
     for (let n = OLDER - 1; n >= 1; n--)
       if (existsSync(`${file}.${n}`)) renameSync(`${file}.${n}`, `${file}.${n + 1}`);
-    copyFileSync(file, `${file}.1`);
-  } catch {
-    // There is no room for it: then least of all for more.
-    rmSync(`${file}.1`, { force: true });
+    renameSync(fresh, `${file}.1`);
+    ftruncateSync(process.stderr.fd);
+  } catch (error) {
+    try {
+      rmSync(fresh, { force: true, recursive: true });
+      const end = endOfFile(file, Math.floor(maxBytes / KEPT));
+      ftruncateSync(process.stderr.fd);
+      // From the first whole line on.
+      writeSync(process.stderr.fd, end.slice(end.indexOf("\n") + 1));
+    } catch {
+      return undefined; // the next line comes back to it
+    }
+    return error;
   }
-  ftruncateSync(process.stderr.fd);
+  return undefined;
 }
 
 /** The last of a file, and at most that: it may be large. @throws Error when it cannot be read */

@@ -9,7 +9,9 @@ import { HttpClient } from "../client/http.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { backupLines, readBackup, restoreEntries } from "../store/backup.ts";
+import { overlay } from "../store/overlay.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
+import { OutcomeUnknown, type Store, Unavailable } from "../store/store.ts";
 import { createSigningRequest } from "./certificates.ts";
 import { writeEnrolment } from "./kubeconfig.ts";
 import { TakenOut } from "./taken-out.ts";
@@ -108,6 +110,32 @@ it("stays in when its deletion is refused, or only tried", async () => {
   expect((await failure(admin.delete(Host, { name: "rack-2" }, { uid: "other" }))).reason).toBe("Conflict");
   await admin.request({ method: "DELETE", path: "/apis/vireo.dev/v1/hosts/rack-2?dryRun=All" });
   expect((await agent.list(Host)).items).toHaveLength(1);
+});
+
+it("may be out though its Host is there, when the store fails in between: whoever deletes it is told to do so again", async () => {
+  const store = await openSqliteStore(join(stack.folder, "failing.sqlite"));
+  let commit: Store["commit"] = async () => Promise.reject(new OutcomeUnknown("cut off"));
+  const takenOut = await TakenOut.open(overlay(store, { commit: (write) => commit(write) }));
+  {
+    await using failing = await startApiStack({ takenOut });
+    const { metadata } = await register(await failing.host("rack-2"));
+    const deleter = failing.admin();
+    const deletion = () =>
+      failure(deleter.delete(Host, { name: "rack-2" }, { resourceVersion: metadata.resourceVersion }));
+    const again = /; host rack-2 may be taken out .* ask for the deletion again$/;
+    const unknown = await deletion();
+    expect([unknown.reason, unknown.message]).toEqual(["Timeout", expect.stringMatching(again)]);
+    // Its deletion is refused, as it was changed meanwhile, and that cannot be taken back.
+    commit = async (write) => {
+      commit = async () => Promise.reject(new Unavailable("cut off"));
+      await deleter.patch(Host, { name: "rack-2" }, { metadata: { labels: { a: "b" } } });
+      return store.commit(write);
+    };
+    const refused = await deletion();
+    expect([refused.reason, refused.message]).toEqual(["Conflict", expect.stringMatching(again)]);
+  }
+  takenOut.close();
+  await store.close();
 });
 
 it("is known to other control planes on the same store, and after a restart", async () => {

@@ -4,9 +4,12 @@
  * each was taken out last. So clocks do not matter, and a restored backup neither, which may not know of enrolments since: revisions never go back, counts would. A host
  * comes in again by a token.
  */
+
+import { ApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { GROUP, type Kind } from "../resource/kind.ts";
 import { CompareFailed, OutcomeUnknown, type Store } from "../store/store.ts";
+import { storeError } from "./operation-errors.ts";
 import type { Service } from "./service.ts";
 
 const PREFIX = "hoststakenout/";
@@ -83,6 +86,14 @@ export class TakenOut {
   }
 }
 
+/** Of a deletion that failed, or may have: what is left of it, and what mends that. */
+function mayBeOut(error: unknown, name: string): unknown {
+  if (!(error instanceof ApiError)) return error;
+  const { reason, message, details, cause } = error;
+  const left = `host ${name} may be taken out all the same, and then its agent is refused though its Host is there: ask for the deletion again`;
+  return new ApiError(reason, `${message}; ${left}`, details, { cause });
+}
+
 /** The service, whose deletion of a Host takes the host out. */
 export function withTakenOut(service: Service, takenOut: TakenOut): Service {
   const isHost = (kind: Kind) => kind.group === GROUP && kind.plural === "hosts";
@@ -99,13 +110,20 @@ export function withTakenOut(service: Service, takenOut: TakenOut): Service {
       // What is refused, because machines are on it, leaves it in.
       await service.delete(kind, namespace, name, { ...request, dryRun: true });
       // Before it is deleted: of a control plane that dies in between, the deletion can be asked for again.
-      const takeBack = await takenOut.takeOut(name);
+      const takeBack = await takenOut.takeOut(name).catch((error: unknown) => {
+        throw error instanceof OutcomeUnknown ? mayBeOut(storeError(error), name) : error;
+      });
       try {
         return await service.delete(kind, namespace, name, request);
       } catch (error) {
         const mayBeDone = error instanceof Error && error.cause instanceof OutcomeUnknown;
-        if (!mayBeDone) await takeBack().catch(() => undefined);
-        throw error;
+        const isIn =
+          !mayBeDone &&
+          (await takeBack().then(
+            () => true,
+            () => false,
+          ));
+        throw isIn ? error : mayBeOut(error, name);
       }
     },
   };

@@ -110,10 +110,12 @@ function byCertificate({ socket }: IncomingMessage, known: Known): Login {
   if (!(socket instanceof TLSSocket)) return NOBODY;
   const login = logins.get(socket) ?? loginOf(socket);
   logins.set(socket, login);
+  if (login === NOBODY) return login;
   const { host } = login.by;
-  if (host && known.takenOut?.isIn(host) === false) throw takenOut(host.name);
+  // Not to whoever has signed a certificate for himself.
+  if (socket.authorized && host && known.takenOut?.isIn(host) === false) throw takenOut(host.name);
   // A connection may live on for longer than the certificate by which it was made.
-  if (login !== NOBODY && (!socket.authorized || !isStillGood(login.by, known)))
+  if (!socket.authorized || !isStillGood(login.by, known))
     throw refused("the client certificate is not valid for this control plane");
   return login;
 }

@@ -1,6 +1,6 @@
 /**
  * What users asked to be done with a machine, once: Migrations and Rollbacks. They go with the machine, so that a new one of its name does not have
- * them, and of those that are over only the newest few stay.
+ * them, and of those that are over only the newest few stay. One that is open and nobody's is taken for the machine's also when it was made first: both may have been applied together.
  */
 import { type Client, modify } from "../client/client.ts";
 import type { Kind } from "../resource/kind.ts";

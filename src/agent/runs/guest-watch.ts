@@ -49,10 +49,8 @@ export class GuestWatch {
   readonly #usage: Pick<UsageSampler, "news">;
   readonly #pace: Pace;
   readonly #again: (key: string, delayMs: number) => void;
-  /** By run: what it has answered, until somebody looks; "asked" until then. */
-  readonly #answers = new Map<string, News | "asked">();
-  /** By run: somebody waits for the answer, whatever it is. */
-  readonly #awaited = new Set<string>();
+  /** By run: what it has answered, until somebody looks; until then "asked", or "awaited" when somebody waits for it, whatever it is. */
+  readonly #answers = new Map<string, News | "asked" | "awaited">();
   /** By run: since when one that was ready does not answer, and when it was last asked; as the clock had elapsed. */
   readonly #silent = new Map<string, { since: number; last: number }>();
 
@@ -84,13 +82,12 @@ export class GuestWatch {
   /** Whether its guest has a question to answer. Who keeps its memory waits for that; its instance is looked at then. */
   isAsking(instance: Instance): boolean {
     const id = idOf(instance);
-    if (this.#answers.get(id) !== "asked") return false;
-    this.#awaited.add(id);
+    if (typeof this.#answers.get(id) !== "string") return false;
+    this.#answers.set(id, "awaited");
     return true;
   }
 
   forget(instance: Instance): void {
-    this.#awaited.delete(idOf(instance));
     this.#answers.delete(idOf(instance));
     this.#silent.delete(idOf(instance));
   }
@@ -98,7 +95,7 @@ export class GuestWatch {
   #take(instance: Instance): News | undefined {
     const id = idOf(instance);
     const answer = this.#answers.get(id);
-    if (answer === undefined || answer === "asked") return undefined;
+    if (answer === undefined || typeof answer === "string") return undefined;
     this.#answers.delete(id);
     // Of before a reset.
     return answer.startedTime === instance.status?.startedTime ? answer : undefined;
@@ -113,10 +110,11 @@ export class GuestWatch {
       .then((answer) => {
         // It has ended meanwhile.
         if (!this.#answers.has(id)) return;
+        const isAwaited = this.#answers.get(id) === "awaited";
         this.#answers.delete(id);
         const again = answer ? this.#nextMs(instance, answer) : this.#pace.refresh;
         if (answer && again === 0) this.#answers.set(id, answer);
-        this.#again(keyOf(instance), this.#awaited.delete(id) ? 0 : again);
+        this.#again(keyOf(instance), isAwaited ? 0 : again);
       });
   }
 

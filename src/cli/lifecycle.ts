@@ -4,7 +4,7 @@ import { type LifecycleVerb, specFor, type VerbOptions, whyNot } from "../comput
 import { getCondition } from "../resource/object.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
 import { missing } from "./missing.ts";
-import { untilOver } from "./operation.ts";
+import { tellsMore, untilOver } from "./operation.ts";
 import { UserError } from "./user-error.ts";
 
 export type { LifecycleVerb };
@@ -54,7 +54,7 @@ export async function lifecycle(verb: LifecycleVerb, options: LifecycleOptions, 
   if (over === "gone") throw new UserError(`${what} was deleted`);
   if (over === "late")
     throw new UserError(
-      `${what} has not come so far after ${options.timeoutMs / 1000} s, and goes on: ${last}; \`vireo get ${what} -w\` tells more`,
+      `${what} has not come so far after ${options.timeoutMs / 1000} s, and goes on: ${last}; ${tellsMore(VirtualMachine, at)}`,
     );
 }
 

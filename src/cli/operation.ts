@@ -55,9 +55,16 @@ export async function follow<T extends Resource>(
   if (over === "failed") throw new UserError(`${what} failed: ${last}`);
   if (over === "late")
     throw new UserError(
-      `${what} is not over after ${options.timeoutMs / 1000} s, and goes on: ${last}; \`vireo get ${what} -w\` tells more`,
+      `${what} is not over after ${options.timeoutMs / 1000} s, and goes on: ${last}; ${tellsMore(kind, metadata)}`,
     );
 }
+
+/** What to ask when nobody waits any more. With its namespace: the user's own may be another. */
+export const tellsMore = (
+  { singular }: Pick<Kind, "singular">,
+  { name, namespace }: Pick<Resource["metadata"], "name" | "namespace">,
+): string =>
+  `\`vireo get ${singular}/${name}${namespace === undefined ? "" : ` -n ${namespace}`} -w\` tells more`;
 
 /**
  * Looks at an object that is there, each time it changes, until that says that it is over.
@@ -89,8 +96,7 @@ export async function untilOver<T extends Resource, Over extends string>(
   await informer.run(AbortSignal.any([options.signal, watching.signal, timeout]));
   if (over) return over;
   if (timeout.aborted) return "late";
-  const what = `${kind.singular}/${name}`;
-  const { left = `${what} goes on, only nobody waits for it any more; \`vireo get ${what} -w\` tells more` } =
-    options;
+  const more = tellsMore(kind, { name, namespace });
+  const { left = `${kind.singular}/${name} goes on, only nobody waits for it any more; ${more}` } = options;
   throw stoppedBy(options.signal, left);
 }

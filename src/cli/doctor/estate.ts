@@ -25,7 +25,7 @@ export async function checkHosts(
     .map((name) =>
       problem(
         `${name} is not there, though its agent was started on this machine`,
-        "an agent that runs and reaches the control plane makes it again within a minute; its log tells more",
+        "if it was deleted, it is taken out: `vireo down --keep`, then `vireo up` has it enrol again; else the log of its agent tells more",
       ),
     );
   const found = items.map(({ metadata: { name }, spec, status }) => {

@@ -124,7 +124,7 @@ export const Policy = defineKind({
           {
             ...AS_ONE,
             description:
-              "Room is kept free so that all of the chosen machines can start elsewhere when hosts, racks or sites are lost: proven by placing those of each loss on what would be left, with all their required rules. Nothing comes to a host where it would break that. A required rule. To write for who may update policies in the whole cluster.",
+              "Room is kept free so that all of the chosen machines can start elsewhere when hosts, racks or sites are lost: proven by placing those of each loss on what would be left, with all their required rules. Nothing comes to a host where it would break that. A required rule. Only who may update policies in the whole cluster may write it.",
           },
         ),
       ),

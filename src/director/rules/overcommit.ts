@@ -28,7 +28,7 @@ export const Overcommit = Type.Object(
       message: "say cpu, memory, iops, diskBandwidth or networkBandwidth",
     }),
     description:
-      "A host that has any of the chosen machines gives out at most so much of what it has, to all machines that are there. Nothing comes to it that would make it more. A required rule.",
+      "A host that has any of the chosen machines gives out at most so much of what it has, to all machines that are there. Nothing comes to it that would make it more. A required rule. Only who may update policies in the whole cluster may write it.",
   },
 );
 export type Overcommit = Static<typeof Overcommit>;
